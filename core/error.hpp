@@ -91,7 +91,6 @@ struct error_state;
 /// A share in an error's immutable state.
 class error_share {
  public:
-  error_share() noexcept = default;
   explicit error_share(error_state* owned) noexcept : state_(owned) {}
   error_share(const error_share& other) noexcept;
   error_share(error_share&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
@@ -110,7 +109,7 @@ class error_share {
  private:
   void release() noexcept;
 
-  error_state* state_ = nullptr;
+  error_state* state_;
 };
 
 }  // namespace detail

@@ -41,7 +41,7 @@ class failure {
   bool is_cancelled() const noexcept;
 
  private:
-  detail::error_share made_;
+  detail::error_share made_{nullptr};
   std::exception_ptr thrown_;
 };
 
