@@ -1,0 +1,17 @@
+# The compiler of the presets: CXX and CC of the environment if set, else clang 19, else another clang
+# that is new enough. cmake/compiler.cmake checks what was found.
+if(NOT DEFINED CMAKE_CXX_COMPILER)
+  if(DEFINED ENV{CXX})
+    set(CMAKE_CXX_COMPILER "$ENV{CXX}")
+    if(DEFINED ENV{CC})
+      set(CMAKE_C_COMPILER "$ENV{CC}")
+    endif()
+  else()
+    find_program(WEIR_CLANGXX NAMES clang++-19 clang++-20 clang++-21 clang++-18 clang++-17 clang++-16 clang++)
+    if(NOT WEIR_CLANGXX)
+      message(FATAL_ERROR "No clang++ was found: install clang-19 (apt-get install clang-19), or set CXX and CC.")
+    endif()
+    set(CMAKE_CXX_COMPILER "${WEIR_CLANGXX}")
+    string(REGEX REPLACE "clang\\+\\+([^/]*)$" "clang\\1" CMAKE_C_COMPILER "${WEIR_CLANGXX}")
+  endif()
+endif()
