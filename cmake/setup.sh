@@ -6,7 +6,10 @@
 program=$(basename "$(dirname "$0")")/$(basename "$0")
 step_now="starting"
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+bold="" plain=""
+[[ -t 1 ]] && bold=$'\033[1m' plain=$'\033[0m'
+
+say() { printf '%s==> %s%s\n' "$bold" "$*" "$plain"; }
 
 # Names the work that follows; a failure inside it is reported under this name.
 step() {

@@ -8,17 +8,18 @@
 
 // g++ 12 destroys closures and aggregates in co_await expressions twice and can take the wrong branch of
 // `if (co_await ...)`: programs compile and then corrupt memory. So it is refused here and not only by CMake.
+// Defining WEIR_UNSUPPORTED_COMPILER lets any compiler try, at the user's own risk.
 #if !defined(WEIR_UNSUPPORTED_COMPILER)
 #if defined(__clang__)
 #if __clang_major__ < 16
-#error "weir needs clang 16 or newer: install clang-19 (WEIR_UNSUPPORTED_COMPILER lets this compiler try)"
+#error "weir needs clang 16 or newer: install clang-19"
 #endif
 #elif defined(__GNUC__)
 #if __GNUC__ < 13
-#error "weir needs g++ 13 or newer, because g++ 12 miscompiles coroutines: install clang-19 or g++-13 (WEIR_UNSUPPORTED_COMPILER lets this compiler try)"  // NOLINT(whitespace/line_length)
+#error "weir needs g++ 13 or newer (g++ 12 miscompiles coroutines): install clang-19 or g++-13"
 #endif
 #else
-#error "weir needs clang 16 or newer, or g++ 13 or newer (WEIR_UNSUPPORTED_COMPILER lets this compiler try)"
+#error "weir needs clang 16 or newer, or g++ 13 or newer: install clang-19"
 #endif
 #endif
 
