@@ -15,7 +15,7 @@ workloads
   idle     opens --conns idle keep-alive connections (default 10000), reports resident bytes per connection
 
 columns
-  x floor  CPU per operation against --baseline (or the cheapest row); in idle, bytes per connection
+  x floor  CPU per operation against --baseline (or the cheapest row)
   busy     CPU time of the server per second of the run. Below about 0.9 the generator was the limit: compare CPU per
            operation then, not ops/s
   sys      the kernel's share of the server's CPU time
@@ -156,26 +156,20 @@ def medians(rows):
     return {name: {key: statistics.median(r[key] for r in group) for key in group[0]} for name, group in rows.items()}
 
 
-def baseline(a, middle, key):
-    chosen = middle.get(a.baseline)
-    return (chosen or min(middle.values(), key=lambda m: m[key]))[key] or 1
-
-
 def print_idle(a, rows):
     middle = medians(rows)
-    floor = baseline(a, middle, "bytes_per_connection")
-    print(f"| {'server':<22} | bytes/conn | min..max | x floor | RSS MiB before | after | conns/s | lost | thr |")
-    print("|---|" + "---:|" * 8)
+    print(f"| {'server':<22} | bytes/conn | min..max | RSS MiB before | after | conns/s | lost | thr |")
+    print("|---|" + "---:|" * 7)
     for name in sorted(middle, key=lambda n: middle[n]["bytes_per_connection"]):
         m, each = middle[name], [r["bytes_per_connection"] for r in rows[name]]
         print(f"| {name:<22} | {m['bytes_per_connection']:.0f} | {min(each):.0f}..{max(each):.0f} |"
-              f" {m['bytes_per_connection'] / floor:.2f} | {m['before'] / 2**20:.1f} | {m['after'] / 2**20:.1f} |"
+              f" {m['before'] / 2**20:.1f} | {m['after'] / 2**20:.1f} |"
               f" {a.conns / m['seconds']:.0f} | {m['lost']:.0f} | {m['threads']:.0f} |")
 
 
 def print_load(a, rows):
     middle = medians(rows)
-    floor = baseline(a, middle, "us_op")
+    floor = (middle.get(a.baseline) or min(middle.values(), key=lambda m: m["us_op"]))["us_op"]
     bulk = any(m["bytes"] / m["ops"] > BULK_BYTES for m in middle.values())
     head = "GB/s | CPU s/GB" if bulk else "p50 us | p99 us"
     print(f"| {'server':<22} | CPU us/op | min..max | x floor | ops/s | {head} | busy | sys | RSS MiB | thr |")

@@ -20,7 +20,8 @@ def _cpu_seconds():
 
 def _own_seconds():
     """CPU seconds of this process and of every descendant that has ended and was waited for."""
-    return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 class Watch:
@@ -40,5 +41,5 @@ class Watch:
         stolen = (steal - self._steal) / whole
         others = max(0.0, (busy - self._busy) - (_own_seconds() - self._own)) / whole
         noisy = "  ** NOISY: do not quote **" if max(stolen, others) > NOISY else ""
-        return (f"# machine: {cores} cores, Linux {platform.release()}, load {self._load:.2f} -> {os.getloadavg()[0]:.2f},"
-                f" steal {stolen:.1%}, other processes {others:.1%}{noisy}")
+        return (f"# machine: {cores} cores, Linux {platform.release()}, load {self._load:.2f} ->"
+                f" {os.getloadavg()[0]:.2f}, steal {stolen:.1%}, other processes {others:.1%}{noisy}")

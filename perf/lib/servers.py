@@ -128,7 +128,7 @@ class Server:
     def __init__(self, command, cores=None):
         self.port = free_port()
         self._command = ["taskset", "-c", cores] if cores else []
-        self._command += shlex.split(command.replace("{port}", str(self.port)))
+        self._command += [word.replace("{port}", str(self.port)) for word in shlex.split(command)]
         self._errors = tempfile.TemporaryFile("w+")
         self.process = None
 
