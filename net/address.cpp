@@ -196,12 +196,12 @@ std::string print(const ipv6_bytes& ip) {
   return text;
 }
 
-// Part of a text that somebody sent or typed, fit to be shown: bounded, and without control characters.
+// Part of a text that somebody sent or typed, fit to be shown in any log: bounded, and in printable ASCII.
 std::string quoted(std::string_view text) {
   constexpr std::size_t most = 128;
   std::string shown = "'";
   for (const char c : text.substr(0, most)) {
-    if (c >= ' ' && c != 0x7f) shown += c;
+    if (c >= ' ' && c <= '~') shown += c;
     else shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
   }
   return shown + (text.size() > most ? "...'" : "'");

@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto second = address::try_parse(printed);
     require(second && *second == *first && second->to_string() == printed);
   } else {
-    require(first.failure().message().size() < 1024);
+    require(first.failure().message().size() < 2048);
   }
 
   if (size <= sizeof(sockaddr_storage)) {
