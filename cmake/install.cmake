@@ -29,6 +29,7 @@ install(FILES "${PROJECT_BINARY_DIR}/weir-config.cmake" "${PROJECT_BINARY_DIR}/w
 # The prefix is told relative to the file itself, so that the tree may be moved.
 set(_pc_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 file(RELATIVE_PATH weir_pc_up "/${_pc_dir}" "/")
+string(REGEX REPLACE "/$" "" weir_pc_up "${weir_pc_up}")
 if(BUILD_SHARED_LIBS)
   set(weir_pc_dependencies "Libs.private: -luring -lfmt")
 else()
