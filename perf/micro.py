@@ -56,7 +56,7 @@ def run(command, mode, cores, timeout):
             values[key] = float(value)
         except ValueError:
             pass
-    failure = f"exited with {done.returncode}: {servers.last_line(done.stderr)}" if done.returncode else None
+    failure = f"exited with {done.returncode}{servers.because(done.stderr)}" if done.returncode else None
     return values, failure
 
 

@@ -34,6 +34,12 @@ def last_line(text):
     return lines[-1].strip()[:160] if lines else ""
 
 
+def because(text):
+    """": " and the last line of `text`, or nothing if there is none."""
+    line = last_line(text)
+    return f": {line}" if line else ""
+
+
 def parse_named(arguments):
     """[(name, command)] from NAME='command' arguments."""
     named = [a.split("=", 1) for a in arguments]
@@ -172,7 +178,7 @@ class Server:
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError(f"exited with {self.process.returncode}: {last_line(self.errors())}")
+                raise RuntimeError(f"the server exited with {self.process.returncode}{because(self.errors())}")
             try:
                 socket.create_connection(("127.0.0.1", self.port), 0.2).close()
             except OSError:
@@ -180,4 +186,4 @@ class Server:
             else:
                 time.sleep(0.15)  # let start-up work end before anything is measured
                 return
-        raise RuntimeError(f"did not listen within {patience} s")
+        raise RuntimeError(f"the server did not listen within {patience} s")

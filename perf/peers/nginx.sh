@@ -1,25 +1,20 @@
 #!/bin/sh
 # peers/nginx.sh: nginx's part in the tables: one process, answering / from its configuration. Rests on nginx
-# (nginx-light). Its files live in a temporary directory that goes away with it.
+# (nginx-light). Becomes nginx itself, so that nothing else is counted.
 #
-#   nginx.sh PORT [PROGRAM]
+#   nginx.sh PORT
 set -eu
-[ $# -ge 1 ] || { echo "usage: nginx.sh PORT [PROGRAM]" >&2; exit 2; }
-dir=$(mktemp -d)
+[ $# = 1 ] || { echo "usage: nginx.sh PORT" >&2; exit 2; }
+dir=${WEIR_PERF_BUILD:-${TMPDIR:-/tmp}}/nginx
+mkdir -p "$dir"
 cat > "$dir/nginx.conf" <<CONF
-daemon off; master_process off; worker_processes 1; pid $dir/pid; error_log stderr crit;
+daemon off; master_process off; worker_processes 1; pid "$dir/pid"; error_log stderr crit;
 events { worker_connections 32768; use epoll; }
 http {
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600; default_type text/plain;
-  client_body_temp_path $dir/body; proxy_temp_path $dir/proxy; fastcgi_temp_path $dir/fastcgi;
-  uwsgi_temp_path $dir/uwsgi; scgi_temp_path $dir/scgi;
+  client_body_temp_path "$dir/body"; proxy_temp_path "$dir/proxy"; fastcgi_temp_path "$dir/fastcgi";
+  uwsgi_temp_path "$dir/uwsgi"; scgi_temp_path "$dir/scgi";
   server { listen 127.0.0.1:$1 backlog=4096; location = / { return 200 "Hello, World!"; } }
 }
 CONF
-"${2:-nginx}" -p "$dir" -c "$dir/nginx.conf" &
-server=$!
-trap 'kill $server 2>/dev/null; wait $server || true; rm -rf "$dir"; exit 0' TERM INT
-status=0
-wait $server || status=$?
-rm -rf "$dir"
-exit $status
+PATH=$PATH:/usr/sbin exec nginx -p "$dir" -c "$dir/nginx.conf"

@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""Soak: wrk at full rate and clients that misbehave at random, against one server; then: is everything back to start?
+
+  soak.py [options] 'server command with {port}'
+  soak.py [options] --url http://127.0.0.1:8080 [--pid PID]
+
+The clients connect and leave at once, send half a request, reset in the middle of an answer, read slowly with a small
+window, pipeline and cut, stop half-way through an upload, half-close, and send garbage. Before and after, the server's
+/metrics is read; every gauge whose name matches --gauges must come back to what it was, and so must the number of open
+descriptors where the process is known. A server started from a command must also end with status 0 on SIGTERM, which
+is where a sanitizer reports its leaks.
+
+exit status: 0 all came back; 1 it did not, the server died, answered wrongly or ended badly; 2 wrong usage
+"""
+import argparse
+import collections
+import os
+import random
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+
+sys.dont_write_bytecode = True
+from lib import servers  # noqa: E402
+
+GAUGES = r"(alive|active|open|in_flight)"
+
+
+def parse(arguments):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("command", nargs="?", help="starts the server; {port} is filled in")
+    p.add_argument("--url", help="drive a server that runs already")
+    p.add_argument("--pid", type=int, help="its process, to watch descriptors and memory")
+    p.add_argument("--seconds", type=float, default=60, help="how long (60)")
+    p.add_argument("--conns", type=int, default=64, help="wrk's connections (64)")
+    p.add_argument("--clients", type=int, default=8, help="misbehaving clients at a time (8)")
+    p.add_argument("--paths", default="/", help="what is asked for, separated by commas (/)")
+    p.add_argument("--upload", default="/upload", help="where uploads go; any answer will do (/upload)")
+    p.add_argument("--metrics", default="/metrics", help="the path of the metrics (/metrics)")
+    p.add_argument("--gauges", default=GAUGES, help=f"pattern of the names that must come back ({GAUGES})")
+    p.add_argument("--settle", type=float, default=30, help="seconds the server has to come back (30)")
+    p.add_argument("--slack", type=float, default=0, help="how far above its start a gauge may stay (0)")
+    p.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the clients' choices (random)")
+    a = p.parse_args(arguments)
+    if bool(a.command) == bool(a.url):
+        p.error("give either a server command or --url")
+    if a.seconds <= 0 or a.conns < 1 or a.clients < 0:
+        p.error("--seconds is above 0, --conns at least 1, --clients at least 0")
+    return a
+
+
+class Target:
+    """Where the server is, and what it says about itself."""
+
+    def __init__(self, host, port, pid, a):
+        self.host, self.port, self.pid = host, port, pid
+        self.paths, self.upload = a.paths.split(","), a.upload
+        self._metrics, self._gauges = a.metrics, re.compile(a.gauges)
+
+    def connect(self, receive_buffer=None):
+        s = socket.socket()
+        s.settimeout(10)
+        if receive_buffer:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        s.connect((self.host, self.port))
+        return s
+
+    def request(self, path):
+        return f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nUser-Agent: soak/1\r\nAccept: */*\r\n\r\n".encode()
+
+    def gauges(self):
+        """{name with labels: value} of what must come back, read over a connection of its own."""
+        url = f"http://{self.host}:{self.port}{self._metrics}"
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Connection": "close"}), timeout=10) as r:
+            text = r.read().decode()
+        kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)", text, re.M))
+        found = {}
+        for name, labels, value in re.findall(r"^([A-Za-z_:][\w:]*)(\{[^}]*\})? ([-+\d.eE]+)", text, re.M):
+            if self._gauges.search(name) and kinds.get(name, "gauge") in ("gauge", "untyped"):
+                found[name + labels] = float(value)
+        if self.pid:
+            found["(open descriptors)"] = servers.open_descriptors(servers.process_tree(self.pid))
+        return found
+
+    def resident(self):
+        return servers.memory_and_threads(servers.process_tree(self.pid))[0] / 2**20 if self.pid else None
+
+
+# What a client may do. Each takes the target and a source of chance; the socket is closed by the caller.
+
+def ask_and_read(target, chance, s):
+    s.sendall(target.request(chance.choice(target.paths)))
+    if not s.recv(65536).startswith(b"HTTP/1.1 "):
+        raise RuntimeError("an answer did not start with HTTP/1.1")
+
+
+def leave_at_once(target, chance, s):
+    pass
+
+
+def half_request(target, chance, s):
+    request = target.request(chance.choice(target.paths))
+    s.sendall(request[:chance.randrange(1, len(request))])
+    time.sleep(chance.random() * 0.05)
+
+
+def byte_by_byte(target, chance, s):
+    for byte in target.request(chance.choice(target.paths)):
+        s.sendall(bytes([byte]))
+    s.recv(65536)
+
+
+def reset_in_answer(target, chance, s):
+    s.sendall(target.request(chance.choice(target.paths)) * chance.randrange(1, 32))
+    if chance.random() < 0.5:
+        s.recv(chance.randrange(1, 200))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def pipeline_and_cut(target, chance, s):
+    request = target.request(chance.choice(target.paths))
+    batch = request * chance.randrange(2, 64)
+    s.sendall(batch[:chance.randrange(len(request), len(batch))])
+    s.recv(chance.randrange(1, 65536))
+
+
+def slow_reader(target, chance, s):
+    s.sendall(target.request(chance.choice(target.paths)) * 64)
+    until = time.monotonic() + chance.uniform(0.05, 0.5)
+    while time.monotonic() < until and s.recv(chance.randrange(1, 512)):
+        time.sleep(0.01)
+
+
+def stop_in_upload(target, chance, s):
+    body = chance.randrange(1, 200_000)
+    kind = f"Content-Length: {body}" if chance.random() < 0.5 else "Transfer-Encoding: chunked"
+    s.sendall(f"POST {target.upload} HTTP/1.1\r\nHost: {target.host}\r\n{kind}\r\n\r\n".encode())
+    sent = chance.randrange(0, body)
+    s.sendall(b"x" * sent if kind.startswith("C") else f"{body:x}\r\n".encode() + b"x" * sent)
+    time.sleep(chance.random() * 0.05)
+
+
+def half_close(target, chance, s):
+    s.sendall(target.request(chance.choice(target.paths)))
+    s.shutdown(socket.SHUT_WR)
+    while s.recv(65536):
+        pass
+
+
+def garbage(target, chance, s):
+    s.sendall(chance.randbytes(chance.randrange(1, 4096)))
+    s.shutdown(socket.SHUT_WR)
+    while s.recv(65536):
+        pass
+
+
+DEEDS = [ask_and_read, leave_at_once, half_request, byte_by_byte, reset_in_answer, pipeline_and_cut, slow_reader,
+         stop_in_upload, half_close, garbage]
+
+
+class Clients:
+    """Threads that do a random deed on a new connection, again and again."""
+
+    def __init__(self, target, count, seed):
+        self.done, self.cut, self.wrong = collections.Counter(), collections.Counter(), []
+        self.refused = 0
+        self._target, self._ending = target, threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(random.Random(seed + i),)) for i in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self):
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, chance):
+        while not self._ending.is_set():
+            deed = chance.choice(DEEDS)
+            try:
+                s = self._target.connect(2048 if deed is slow_reader else None)
+            except OSError:
+                self.refused += 1
+                self._ending.wait(0.05)
+                continue
+            with s:
+                self._do(deed, chance, s)
+
+    def _do(self, deed, chance, s):
+        try:
+            deed(self._target, chance, s)
+            self.done[deed.__name__] += 1
+        except TimeoutError:
+            self.wrong.append(f"{deed.__name__}: no answer within 10 s")
+        except OSError:  # the server cut us off, as it may
+            self.cut[deed.__name__] += 1
+        except RuntimeError as e:
+            self.wrong.append(f"{deed.__name__}: {e}")
+
+
+def run_wrk(target, a, until, alive):
+    """wrk in runs of about 5 s until the time is over, so that its connections come and go; returns its requests."""
+    requests = 0
+    while alive() and (left := until - time.monotonic()) > 0:
+        path = target.paths[requests % len(target.paths)]
+        command = ["wrk", "-t1", f"-c{a.conns}", f"-d{max(1, min(5, round(left)))}",
+                   f"http://{target.host}:{target.port}{path}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"wrk: {servers.last_line(done.stderr or done.stdout)}")
+        requests += int(re.search(r"(\d+) requests in", done.stdout).group(1))
+    return requests
+
+
+def settle(target, before, a):
+    """The gauges once they have come back, or as they are when --settle is over; and which have not."""
+    until = time.monotonic() + a.settle
+    while True:
+        after = target.gauges()
+        high = [name for name in after if after[name] > before.get(name, 0) + a.slack]
+        if not high or time.monotonic() > until:
+            return after, high
+        time.sleep(0.25)
+
+
+def soak(target, a, alive):
+    """Runs the load and prints what came of it; returns the reasons to fail."""
+    target.gauges()  # the first reading may itself open what stays open
+    before, resident = target.gauges(), target.resident()
+    if not before:
+        raise RuntimeError(f"no gauge on {a.metrics} matches {a.gauges}")
+    clients = Clients(target, a.clients, a.seed)
+    try:
+        requests = run_wrk(target, a, time.monotonic() + a.seconds, alive)
+    finally:
+        clients.stop()
+    print(f"# soak {a.seconds:.0f} s, seed {a.seed}, {a.conns} wrk connections, {a.clients} misbehaving clients")
+    print(f"wrk: {requests} requests; clients: {sum(clients.done.values())} deeds, {sum(clients.cut.values())} cut off "
+          f"by the server, {clients.refused} refused")
+    for deed in DEEDS:
+        print(f"  {deed.__name__:<18} {clients.done[deed.__name__]:>8} done {clients.cut[deed.__name__]:>8} cut off")
+    if not alive():
+        return ["the server died"]
+    after, high = settle(target, before, a)
+    for name in sorted(before | after):
+        print(f"  {name:<50} {before.get(name, 0):>10.0f} -> {after.get(name, 0):>10.0f}")
+    if resident:
+        print(f"  {'(resident MiB)':<50} {resident:>10.1f} -> {target.resident():>10.1f}")
+    reasons = [f"{name} did not come back" for name in high] + clients.wrong[:3]
+    if requests == 0:
+        reasons.append("wrk got no answer")
+    return reasons
+
+
+def soak_command(a):
+    with servers.Server(a.command) as server:
+        target = Target("127.0.0.1", server.port, server.process.pid, a)
+        reasons = soak(target, a, lambda: server.process.poll() is None)
+        if server.process.poll() is None:
+            status = server.stop(patience=30)
+        else:
+            status = server.process.returncode
+        if status != 0:
+            reasons.append(f"the server ended with status {status}{servers.because(server.errors())}")
+            sys.stderr.write(server.errors()[-4000:])
+        return reasons
+
+
+def soak_url(a):
+    url = urllib.parse.urlsplit(a.url)
+    if url.scheme != "http" or not url.hostname:
+        raise RuntimeError(f"--url must be http://HOST:PORT, not '{a.url}'")
+    target = Target(url.hostname, url.port or 80, a.pid, a)
+    return soak(target, a, lambda: not a.pid or os.path.exists(f"/proc/{a.pid}"))
+
+
+def main():
+    a = parse(sys.argv[1:])
+    if not shutil.which("wrk"):
+        raise RuntimeError("wrk is missing (apt install wrk)")
+    servers.allow_many_descriptors()
+    reasons = soak_command(a) if a.command else soak_url(a)
+    for reason in reasons:
+        print(f"FAILED: {reason}")
+    if not reasons:
+        print("all came back to start")
+    return 1 if reasons else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (RuntimeError, OSError, re.error) as e:
+        sys.exit(f"soak.py: {e}")
+    except KeyboardInterrupt:
+        sys.exit(130)
