@@ -13,4 +13,4 @@ foreach(path IN LISTS FILES)
   math(EXPR index "${index} + 1")
 endforeach()
 file(WRITE "${OUTPUT}" "#include \"showcase_assets.hpp\"\n\nnamespace {\n${arrays}}  // namespace\n\n"
-     "std::string_view showcase_asset(std::string_view name) {\n${cases}  return {};\n}\n")
+     "std::string_view showcase_asset([[maybe_unused]] std::string_view name) {\n${cases}  return {};\n}\n")
