@@ -21,13 +21,13 @@ enum class version { v1, v2 };
 
 struct membership {
   version kind;
-  std::string path;   // of the cgroup, in its hierarchy
+  std::string path;  // of the cgroup, in its hierarchy
 };
 
 struct mount {
   version kind;
-  std::string root;    // the cgroup that is mounted
-  std::string point;   // where it is seen
+  std::string root;   // the cgroup that is mounted
+  std::string point;  // where it is seen
 };
 
 std::vector<std::string> lines_of(const std::string& file) {
@@ -81,8 +81,10 @@ std::vector<membership> memberships(const std::string& root) {
     std::string_view rest = line;
     const auto id = next_field(rest, ':');
     const auto controllers = next_field(rest, ':');
-    if (id == "0" && controllers.empty()) found.push_back({version::v2, std::string(rest)});
-    else if (lists(controllers, "cpu")) found.push_back({version::v1, std::string(rest)});
+    if (id == "0" && controllers.empty())
+      found.push_back({version::v2, std::string(rest)});
+    else if (lists(controllers, "cpu"))
+      found.push_back({version::v1, std::string(rest)});
   }
   return found;
 }
@@ -130,12 +132,12 @@ std::optional<std::uint64_t> number(std::string_view text) {
 std::optional<unsigned> quota_in(const std::string& directory, version kind) {
   std::optional<std::uint64_t> quota, period;
   if (kind == version::v2) {
-    const std::string line = first_line_of(directory + "/cpu.max");   // "max 100000" or "150000 100000"
+    const std::string line = first_line_of(directory + "/cpu.max");  // "max 100000" or "150000 100000"
     std::string_view rest = line;
     quota = number(next_field(rest, ' '));
     period = number(rest);
   } else {
-    quota = number(first_line_of(directory + "/cpu.cfs_quota_us"));   // -1 without a limit
+    quota = number(first_line_of(directory + "/cpu.cfs_quota_us"));  // -1 without a limit
     period = number(first_line_of(directory + "/cpu.cfs_period_us"));
   }
   if (!quota || !period || *period == 0) return std::nullopt;
@@ -176,7 +178,7 @@ std::optional<unsigned> quota_of(const membership& member, const std::vector<mou
 }  // namespace
 
 unsigned affinity_cpus() {
-  constexpr std::size_t most = std::size_t{1} << 20;   // CPUs; the kernel refuses a mask smaller than its own
+  constexpr std::size_t most = std::size_t{1} << 20;  // CPUs; the kernel refuses a mask smaller than its own
   for (std::size_t count = 1024; count <= most; count *= 2) {
     const std::size_t size = CPU_ALLOC_SIZE(count);
     std::vector<unsigned long> words(size / sizeof(unsigned long));

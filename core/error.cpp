@@ -121,10 +121,9 @@ struct code_entry {
   std::string_view message;
 };
 
-constexpr code_entry code_table[] = {
-    {"UNKNOWN", "unknown error"},
+constexpr code_entry code_table[] = {{"UNKNOWN", "unknown error"},
 #define WEIR_ROW(name, text, message) {text, message},
-    WEIR_ERROR_CODES(WEIR_ROW)
+                                     WEIR_ERROR_CODES(WEIR_ROW)
 #undef WEIR_ROW
 };
 
@@ -236,15 +235,17 @@ std::string headline(const std::exception_ptr& thrown) {
   return fmt::format("Error [{}]: {}", known->code_name(), known->message());
 }
 
-constexpr std::size_t deepest = 16;   // chains of causes are written by programs; the text must stay readable
+constexpr std::size_t deepest = 16;  // chains of causes are written by programs; the text must stay readable
 
 void describe_to(std::string& text, const std::exception_ptr& thrown, std::size_t depth);
 
 void describe_one(std::string& text, std::string_view label, const std::exception_ptr& thrown, std::size_t depth) {
   if (!thrown) return;
   text.append("\n").append(2 * depth, ' ').append(label);
-  if (depth >= deepest) text += "...";
-  else describe_to(text, thrown, depth);
+  if (depth >= deepest)
+    text += "...";
+  else
+    describe_to(text, thrown, depth);
 }
 
 void describe_to(std::string& text, const std::exception_ptr& thrown, std::size_t depth) {
@@ -322,49 +323,49 @@ std::span<const std::exception_ptr> error::attached() const noexcept { return st
 error os_error(int errno_value, std::string_view operation) {
   const auto known = lookup(errno_value);
   return error(system_code(errno_value), fmt::format("{}: {}, {}", known.name, known.message, operation),
-             {.operation = operation});
+               {.operation = operation});
 }
 
 error os_error(int errno_value, std::string_view operation, std::string_view path) {
   const auto known = lookup(errno_value);
   return error(system_code(errno_value), fmt::format("{}: {}, {} '{}'", known.name, known.message, operation, path),
-             {.operation = operation, .path = path});
+               {.operation = operation, .path = path});
 }
 
 error os_error(int errno_value, std::string_view operation, std::string_view path, std::string_view dest) {
   const auto known = lookup(errno_value);
   return error(system_code(errno_value),
                fmt::format("{}: {}, {} '{}' -> '{}'", known.name, known.message, operation, path, dest),
-             {.operation = operation, .path = path, .dest = dest});
+               {.operation = operation, .path = path, .dest = dest});
 }
 
 error net_error(int errno_value, std::string_view operation) {
   return error(system_code(errno_value), fmt::format("{} {}", operation, lookup(errno_value).name),
-             {.operation = operation});
+               {.operation = operation});
 }
 
 error net_error(int errno_value, std::string_view operation, std::string_view address, std::uint16_t port) {
   return error(system_code(errno_value),
                fmt::format("{} {} {}", operation, lookup(errno_value).name, place(address, port)),
-             {.operation = operation, .address = address, .port = port});
+               {.operation = operation, .address = address, .port = port});
 }
 
 error net_error(errc code, std::string_view operation, std::string_view address, std::uint16_t port) {
   return error(code, fmt::format("{} {} {}", operation, lookup(code).name, place(address, port)),
-             {.operation = operation, .address = address, .port = port});
+               {.operation = operation, .address = address, .port = port});
 }
 
 error listen_error(int errno_value, std::string_view address, std::uint16_t port) {
   const auto known = lookup(errno_value);
   return error(system_code(errno_value),
                fmt::format("listen {}: {} {}", known.name, known.message, place(address, port)),
-             {.operation = "listen", .address = address, .port = port});
+               {.operation = "listen", .address = address, .port = port});
 }
 
 error spawn_error(int errno_value, std::string_view file) {
   const std::string operation = fmt::format("spawn {}", file);
   return error(system_code(errno_value), fmt::format("{} {}", operation, lookup(errno_value).name),
-             {.operation = operation, .path = file});
+               {.operation = operation, .path = file});
 }
 
 cancelled::cancelled() noexcept : error(plain_cancelled()) {}

@@ -13,52 +13,54 @@
 #include <utility>
 #include <vector>
 
+// clang-format off: a table has a row for each code
 /// Every code of our own: enumerator, code name, default message. A new code is one line here.
 /// Names and texts are Node's where Node has the code (https://nodejs.org/api/errors.html).
-#define WEIR_ERROR_CODES(entry)                                                                              \
-  entry(abort_err, "ABORT_ERR", "The operation was aborted")                                                 \
-  entry(err_buffer_out_of_bounds, "ERR_BUFFER_OUT_OF_BOUNDS", "Attempt to access memory outside buffer bounds") \
-  entry(err_buffer_too_large, "ERR_BUFFER_TOO_LARGE", "Cannot create a buffer of this size")                 \
-  entry(err_child_process_stdio_maxbuffer, "ERR_CHILD_PROCESS_STDIO_MAXBUFFER", "maxBuffer length exceeded") \
-  entry(err_closed, "ERR_CLOSED", "Already closed")                                                          \
-  entry(err_crypto_hash_finalized, "ERR_CRYPTO_HASH_FINALIZED", "Digest already called")                     \
-  entry(err_crypto_invalid_keylen, "ERR_CRYPTO_INVALID_KEYLEN", "Invalid key length")                        \
-  entry(err_crypto_timing_safe_equal_length, "ERR_CRYPTO_TIMING_SAFE_EQUAL_LENGTH",                          \
-        "Input buffers must have the same byte length")                                                      \
-  entry(err_http_body_not_allowed, "ERR_HTTP_BODY_NOT_ALLOWED",                                              \
-        "Adding content for this request method or response status is not allowed.")                         \
-  entry(err_http_content_length_mismatch, "ERR_HTTP_CONTENT_LENGTH_MISMATCH",                                \
-        "Response body's content-length does not match the content-length header")                           \
-  entry(err_http_headers_sent, "ERR_HTTP_HEADERS_SENT", "Cannot set headers after they are sent to the client") \
-  entry(err_http_invalid_header_value, "ERR_HTTP_INVALID_HEADER_VALUE", "Invalid header value")              \
-  entry(err_http_invalid_status_code, "ERR_HTTP_INVALID_STATUS_CODE", "Invalid status code")                 \
-  entry(err_http_request_timeout, "ERR_HTTP_REQUEST_TIMEOUT", "Request timeout")                             \
-  entry(err_invalid_address, "ERR_INVALID_ADDRESS", "Invalid address")                                       \
-  entry(err_invalid_arg_type, "ERR_INVALID_ARG_TYPE", "The argument is of the wrong type")                   \
-  entry(err_invalid_arg_value, "ERR_INVALID_ARG_VALUE", "The argument is invalid")                           \
-  entry(err_invalid_char, "ERR_INVALID_CHAR", "Invalid character")                                           \
-  entry(err_invalid_http_token, "ERR_INVALID_HTTP_TOKEN", "Invalid HTTP token")                              \
-  entry(err_invalid_state, "ERR_INVALID_STATE", "Invalid state")                                             \
-  entry(err_invalid_url, "ERR_INVALID_URL", "Invalid URL")                                                   \
-  entry(err_multiple_callback, "ERR_MULTIPLE_CALLBACK", "Callback called multiple times")                    \
-  entry(err_out_of_range, "ERR_OUT_OF_RANGE", "The value is out of range")                                   \
-  entry(err_queue_full, "ERR_QUEUE_FULL", "The queue is full")                                               \
-  entry(err_server_already_listen, "ERR_SERVER_ALREADY_LISTEN",                                              \
-        "Listen method has been called more than once without closing.")                                     \
-  entry(err_server_not_running, "ERR_SERVER_NOT_RUNNING", "Server is not running.")                          \
-  entry(err_socket_already_bound, "ERR_SOCKET_ALREADY_BOUND", "Socket is already bound")                     \
-  entry(err_socket_bad_port, "ERR_SOCKET_BAD_PORT", "Port should be >= 0 and < 65536.")                      \
-  entry(err_socket_closed, "ERR_SOCKET_CLOSED", "Socket is closed")                                          \
-  entry(err_stream_already_finished, "ERR_STREAM_ALREADY_FINISHED", "The stream is already finished")        \
-  entry(err_stream_destroyed, "ERR_STREAM_DESTROYED", "The stream was destroyed")                            \
-  entry(err_stream_null_values, "ERR_STREAM_NULL_VALUES", "May not write null values to stream")             \
-  entry(err_stream_premature_close, "ERR_STREAM_PREMATURE_CLOSE", "Premature close")                         \
-  entry(err_stream_push_after_eof, "ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF")                   \
-  entry(err_stream_write_after_end, "ERR_STREAM_WRITE_AFTER_END", "write after end")                         \
-  entry(err_timeout, "ERR_TIMEOUT", "The operation timed out")                                               \
-  entry(err_unhandled_error, "ERR_UNHANDLED_ERROR", "Unhandled error.")                                      \
-  entry(err_unknown_encoding, "ERR_UNKNOWN_ENCODING", "Unknown encoding")                                    \
+#define WEIR_ERROR_CODES(entry)                                                                                        \
+  entry(abort_err, "ABORT_ERR", "The operation was aborted")                                                           \
+  entry(err_buffer_out_of_bounds, "ERR_BUFFER_OUT_OF_BOUNDS", "Attempt to access memory outside buffer bounds")        \
+  entry(err_buffer_too_large, "ERR_BUFFER_TOO_LARGE", "Cannot create a buffer of this size")                           \
+  entry(err_child_process_stdio_maxbuffer, "ERR_CHILD_PROCESS_STDIO_MAXBUFFER", "maxBuffer length exceeded")           \
+  entry(err_closed, "ERR_CLOSED", "Already closed")                                                                    \
+  entry(err_crypto_hash_finalized, "ERR_CRYPTO_HASH_FINALIZED", "Digest already called")                               \
+  entry(err_crypto_invalid_keylen, "ERR_CRYPTO_INVALID_KEYLEN", "Invalid key length")                                  \
+  entry(err_crypto_timing_safe_equal_length, "ERR_CRYPTO_TIMING_SAFE_EQUAL_LENGTH",                                    \
+        "Input buffers must have the same byte length")                                                                \
+  entry(err_http_body_not_allowed, "ERR_HTTP_BODY_NOT_ALLOWED",                                                        \
+        "Adding content for this request method or response status is not allowed.")                                   \
+  entry(err_http_content_length_mismatch, "ERR_HTTP_CONTENT_LENGTH_MISMATCH",                                          \
+        "Response body's content-length does not match the content-length header")                                     \
+  entry(err_http_headers_sent, "ERR_HTTP_HEADERS_SENT", "Cannot set headers after they are sent to the client")        \
+  entry(err_http_invalid_header_value, "ERR_HTTP_INVALID_HEADER_VALUE", "Invalid header value")                        \
+  entry(err_http_invalid_status_code, "ERR_HTTP_INVALID_STATUS_CODE", "Invalid status code")                           \
+  entry(err_http_request_timeout, "ERR_HTTP_REQUEST_TIMEOUT", "Request timeout")                                       \
+  entry(err_invalid_address, "ERR_INVALID_ADDRESS", "Invalid address")                                                 \
+  entry(err_invalid_arg_type, "ERR_INVALID_ARG_TYPE", "The argument is of the wrong type")                             \
+  entry(err_invalid_arg_value, "ERR_INVALID_ARG_VALUE", "The argument is invalid")                                     \
+  entry(err_invalid_char, "ERR_INVALID_CHAR", "Invalid character")                                                     \
+  entry(err_invalid_http_token, "ERR_INVALID_HTTP_TOKEN", "Invalid HTTP token")                                        \
+  entry(err_invalid_state, "ERR_INVALID_STATE", "Invalid state")                                                       \
+  entry(err_invalid_url, "ERR_INVALID_URL", "Invalid URL")                                                             \
+  entry(err_multiple_callback, "ERR_MULTIPLE_CALLBACK", "Callback called multiple times")                              \
+  entry(err_out_of_range, "ERR_OUT_OF_RANGE", "The value is out of range")                                             \
+  entry(err_queue_full, "ERR_QUEUE_FULL", "The queue is full")                                                         \
+  entry(err_server_already_listen, "ERR_SERVER_ALREADY_LISTEN",                                                        \
+        "Listen method has been called more than once without closing.")                                               \
+  entry(err_server_not_running, "ERR_SERVER_NOT_RUNNING", "Server is not running.")                                    \
+  entry(err_socket_already_bound, "ERR_SOCKET_ALREADY_BOUND", "Socket is already bound")                               \
+  entry(err_socket_bad_port, "ERR_SOCKET_BAD_PORT", "Port should be >= 0 and < 65536.")                                \
+  entry(err_socket_closed, "ERR_SOCKET_CLOSED", "Socket is closed")                                                    \
+  entry(err_stream_already_finished, "ERR_STREAM_ALREADY_FINISHED", "The stream is already finished")                  \
+  entry(err_stream_destroyed, "ERR_STREAM_DESTROYED", "The stream was destroyed")                                      \
+  entry(err_stream_null_values, "ERR_STREAM_NULL_VALUES", "May not write null values to stream")                       \
+  entry(err_stream_premature_close, "ERR_STREAM_PREMATURE_CLOSE", "Premature close")                                   \
+  entry(err_stream_push_after_eof, "ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF")                             \
+  entry(err_stream_write_after_end, "ERR_STREAM_WRITE_AFTER_END", "write after end")                                   \
+  entry(err_timeout, "ERR_TIMEOUT", "The operation timed out")                                                         \
+  entry(err_unhandled_error, "ERR_UNHANDLED_ERROR", "Unhandled error.")                                                \
+  entry(err_unknown_encoding, "ERR_UNKNOWN_ENCODING", "Unknown encoding")                                              \
   entry(err_unknown_signal, "ERR_UNKNOWN_SIGNAL", "Unknown signal")
+// clang-format on
 
 namespace weir {
 
@@ -116,10 +118,10 @@ class error_share {
 
 /// What an error is about; whatever does not apply stays empty.
 struct error_subject {
-  std::string_view operation = {};   ///< "open", "connect"
+  std::string_view operation = {};  ///< "open", "connect"
   std::string_view path = {};
-  std::string_view dest = {};        ///< the second path of rename, link, symlink, copyfile
-  std::string_view address = {};     ///< an IP address, a host name, a Unix socket's path
+  std::string_view dest = {};     ///< the second path of rename, link, symlink, copyfile
+  std::string_view address = {};  ///< an IP address, a host name, a Unix socket's path
   std::uint16_t port = 0;
 };
 
@@ -142,14 +144,14 @@ class error : public std::system_error {
 
   const char* what() const noexcept override;
 
-  std::string_view message() const noexcept;     ///< the same as what()
-  std::string_view code_name() const noexcept;   ///< "ENOENT", "ABORT_ERR"
-  std::string_view syscall() const noexcept;     ///< the operation: "open"
+  std::string_view message() const noexcept;    ///< the same as what()
+  std::string_view code_name() const noexcept;  ///< "ENOENT", "ABORT_ERR"
+  std::string_view syscall() const noexcept;    ///< the operation: "open"
   std::string_view path() const noexcept;
   std::string_view dest() const noexcept;
   std::string_view address() const noexcept;
   std::uint16_t port() const noexcept;
-  int errno_value() const noexcept;              ///< positive errno, or 0 where the system had no part in it
+  int errno_value() const noexcept;  ///< positive errno, or 0 where the system had no part in it
 
   bool is(std::string_view name) const noexcept { return code_name() == name; }
 

@@ -14,7 +14,7 @@ struct error_state {
   std::atomic<std::uint32_t> shares{1};
   error_kind kind = error_kind::plain;
   std::uint16_t port = 0;
-  std::system_error base;   // every error object copies its base from here: a copy shares the text, a new one allocates
+  std::system_error base;  // every error object copies its base from here: a copy shares the text, a new one allocates
   std::string message = {};
   std::string operation = {};
   std::string path = {};

@@ -21,7 +21,7 @@ namespace weir {
 /// to copy. `cancelled` and `aggregate_error` keep their type through it.
 class failure {
  public:
-  failure(const error& made) noexcept : made_(made.state_) {}   // NOLINT: implicit, so that one can return an error
+  failure(const error& made) noexcept : made_(made.state_) {}  // NOLINT: implicit, so that one can return an error
   explicit failure(std::exception_ptr thrown) noexcept : thrown_(std::move(thrown)) {}
 
   /// Throws it, with the type that it had.
@@ -35,7 +35,7 @@ class failure {
 
   [[nodiscard]] std::string message() const;
   [[nodiscard]] std::error_code code() const noexcept;
-  [[nodiscard]] std::string_view code_name() const noexcept;   ///< "ENOENT"; ERR_UNHANDLED_ERROR if foreign
+  [[nodiscard]] std::string_view code_name() const noexcept;  ///< "ENOENT"; ERR_UNHANDLED_ERROR if foreign
 
   bool is(std::string_view name) const noexcept { return code_name() == name; }
   bool is_cancelled() const noexcept;
@@ -102,19 +102,24 @@ class [[nodiscard]] result {
   result(weir::failure why) noexcept : ok_(false) { std::construct_at(&failure_, std::move(why)); }  // NOLINT
   result(const weir::error& why) noexcept : ok_(false) { std::construct_at(&failure_, why); }        // NOLINT
 
-  result(const result& other) requires std::copy_constructible<storage>
+  result(const result& other)
+    requires std::copy_constructible<storage>
       : ok_(other.ok_) {
-    if (ok_) std::construct_at(&value_, other.value_);
-    else std::construct_at(&failure_, other.failure_);
+    if (ok_)
+      std::construct_at(&value_, other.value_);
+    else
+      std::construct_at(&failure_, other.failure_);
   }
 
-  result(result&& other) noexcept(std::is_nothrow_move_constructible_v<storage>)
-      : ok_(other.ok_) {
-    if (ok_) std::construct_at(&value_, std::move(other.value_));
-    else std::construct_at(&failure_, other.failure_);
+  result(result&& other) noexcept(std::is_nothrow_move_constructible_v<storage>) : ok_(other.ok_) {
+    if (ok_)
+      std::construct_at(&value_, std::move(other.value_));
+    else
+      std::construct_at(&failure_, other.failure_);
   }
 
-  result& operator=(const result& other) requires std::copy_constructible<storage>
+  result& operator=(const result& other)
+    requires std::copy_constructible<storage>
   {
     if (this != &other) replace(result(other));
     return *this;
@@ -145,11 +150,31 @@ class [[nodiscard]] result {
   }
 
   /// The value, which must be there.
-  decltype(auto) operator*() & noexcept requires(!is_void) { return get(); }
-  decltype(auto) operator*() const& noexcept requires(!is_void) { return get(); }
-  T operator*() && requires(!is_void) { return take(); }
-  auto* operator->() noexcept requires(!is_void) { return std::addressof(get()); }
-  auto* operator->() const noexcept requires(!is_void) { return std::addressof(get()); }
+  decltype(auto) operator*() & noexcept
+    requires(!is_void)
+  {
+    return get();
+  }
+  decltype(auto) operator*() const& noexcept
+    requires(!is_void)
+  {
+    return get();
+  }
+  auto operator*() && -> T
+    requires(!is_void)
+  {
+    return take();
+  }
+  auto* operator->() noexcept
+    requires(!is_void)
+  {
+    return std::addressof(get());
+  }
+  auto* operator->() const noexcept
+    requires(!is_void)
+  {
+    return std::addressof(get());
+  }
 
   /// Why there is no value; there must be none.
   const weir::failure& failure() const noexcept {
@@ -204,29 +229,39 @@ class [[nodiscard]] result {
  private:
   decltype(auto) get() noexcept {
     assert(ok_);
-    if constexpr (is_reference) return static_cast<T>(*value_);
-    else if constexpr (is_object) return static_cast<T&>(value_);
+    if constexpr (is_reference)
+      return static_cast<T>(*value_);
+    else if constexpr (is_object)
+      return static_cast<T&>(value_);
   }
   decltype(auto) get() const noexcept {
     assert(ok_);
-    if constexpr (is_reference) return static_cast<T>(*value_);
-    else if constexpr (is_object) return static_cast<const T&>(value_);
+    if constexpr (is_reference)
+      return static_cast<T>(*value_);
+    else if constexpr (is_object)
+      return static_cast<const T&>(value_);
   }
   T take() {
     assert(ok_);
-    if constexpr (is_reference) return static_cast<T>(*value_);
-    else if constexpr (is_object) return std::move(value_);
+    if constexpr (is_reference)
+      return static_cast<T>(*value_);
+    else if constexpr (is_object)
+      return std::move(value_);
   }
 
   template <class F>
   decltype(auto) call(F&& f) {
-    if constexpr (is_void) return std::invoke(std::forward<F>(f));
-    else return std::invoke(std::forward<F>(f), take());
+    if constexpr (is_void)
+      return std::invoke(std::forward<F>(f));
+    else
+      return std::invoke(std::forward<F>(f), take());
   }
 
   void clear() noexcept {
-    if (ok_) std::destroy_at(&value_);
-    else std::destroy_at(&failure_);
+    if (ok_)
+      std::destroy_at(&value_);
+    else
+      std::destroy_at(&failure_);
   }
 
   // A move of T that throws leaves that exception as the failure, so there is always something to destroy.

@@ -168,10 +168,12 @@ struct run {
 run longest_zeros(const std::array<unsigned, 8>& groups) noexcept {
   run best, now;
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    if (groups[i] != 0) now = {i + 1, 0};
-    else if (++now.length > best.length) best = now;
+    if (groups[i] != 0)
+      now = {i + 1, 0};
+    else if (++now.length > best.length)
+      best = now;
   }
-  return best.length >= 2 ? best : run{groups.size(), 0};   // RFC 5952, 4.2.2: one group alone is not shortened
+  return best.length >= 2 ? best : run{groups.size(), 0};  // RFC 5952, 4.2.2: one group alone is not shortened
 }
 
 bool is_mapped(const ipv6_bytes& ip) noexcept { return std::equal(ip.begin(), ip.begin() + 12, mapped_prefix.begin()); }
@@ -201,8 +203,10 @@ std::string quoted(std::string_view text) {
   constexpr std::size_t most = 128;
   std::string shown = "'";
   for (const char c : text.substr(0, most)) {
-    if (c >= ' ' && c <= '~') shown += c;
-    else shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    if (c >= ' ' && c <= '~')
+      shown += c;
+    else
+      shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
   }
   return shown + (text.size() > most ? "...'" : "'");
 }
@@ -288,8 +292,8 @@ result<address> parse_host_and_port(std::string_view text) {
   if (!port) return bad_port(text, colon + 1);
   if (host.empty() || host == "*") return address::any_ipv6(*port);
   if (const auto ip = parse_ipv4(host)) return make(*ip, *port);
-  return bad_address(text, fmt::format("{} at offset 0 is not an IPv4 address, and names are not looked up here",
-                                       quoted(host)));
+  return bad_address(
+      text, fmt::format("{} at offset 0 is not an IPv4 address, and names are not looked up here", quoted(host)));
 }
 
 }  // namespace
@@ -320,8 +324,8 @@ result<address> address::ip(std::string_view text, std::uint16_t port) {
   }
   const auto zone = zone_to_index(parts.zone);
   if (!zone) {
-    return bad_address(text, fmt::format("no network interface {} (at offset {})", quoted(parts.zone),
-                                         parts.ip.size() + 1));
+    return bad_address(text,
+                       fmt::format("no network interface {} (at offset {})", quoted(parts.zone), parts.ip.size() + 1));
   }
   return make(*ip, port, *zone);
 }
@@ -353,8 +357,8 @@ result<address> address::unix_path(std::string_view path) {
 result<address> address::unix_abstract(std::string_view name) {
   if (name.empty()) return bad_address("unix:@", "the abstract name is empty");
   if (name.size() >= path_limit) {
-    return bad_address(name, fmt::format("the abstract name has {} bytes, at most {} fit", name.size(),
-                                         path_limit - 1));
+    return bad_address(name,
+                       fmt::format("the abstract name has {} bytes, at most {} fit", name.size(), path_limit - 1));
   }
   sockaddr_un data{};
   data.sun_family = AF_UNIX;
@@ -424,7 +428,7 @@ std::string address::to_string() const {
     case net::family::ipv6: return fmt::format("[{}]:{}", host(), port());
     case net::family::unix_path: {
       const std::string path = host();
-      return (path.starts_with('@') ? "unix:./" : "unix:") + path;   // a file of that name, not an abstract name
+      return (path.starts_with('@') ? "unix:./" : "unix:") + path;  // a file of that name, not an abstract name
     }
     case net::family::unix_abstract:
     case net::family::unix_unnamed: return "unix:" + host();
@@ -467,9 +471,7 @@ bool address::is_any() const noexcept {
   return plain.family() == net::family::ipv6 && ipv6_of(plain) == ipv6_bytes{};
 }
 
-bool address::is_ipv4_mapped() const noexcept {
-  return family() == net::family::ipv6 && is_mapped(ipv6_of(*this));
-}
+bool address::is_ipv4_mapped() const noexcept { return family() == net::family::ipv6 && is_mapped(ipv6_of(*this)); }
 
 address address::unmapped() const noexcept {
   return is_ipv4_mapped() ? make(mapped_inside(ipv6_of(*this)), port()) : *this;

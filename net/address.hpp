@@ -37,10 +37,10 @@ class address {
 
   /// An IP address without brackets: ip("::1", 80).
   static result<address> ip(std::string_view text, std::uint16_t port);
-  static address any_ipv4(std::uint16_t port) noexcept;        ///< 0.0.0.0
-  static address any_ipv6(std::uint16_t port) noexcept;        ///< [::]
-  static address loopback_ipv4(std::uint16_t port) noexcept;   ///< 127.0.0.1
-  static address loopback_ipv6(std::uint16_t port) noexcept;   ///< [::1]
+  static address any_ipv4(std::uint16_t port) noexcept;       ///< 0.0.0.0
+  static address any_ipv6(std::uint16_t port) noexcept;       ///< [::]
+  static address loopback_ipv4(std::uint16_t port) noexcept;  ///< 127.0.0.1
+  static address loopback_ipv6(std::uint16_t port) noexcept;  ///< [::1]
 
   /// A socket in the file system; at most 108 bytes, none of them 0 (unix(7)).
   static result<address> unix_path(std::string_view path);
@@ -59,8 +59,8 @@ class address {
   net::family family() const noexcept;
   bool is_ip() const noexcept;
   bool is_unix() const noexcept;
-  std::uint16_t port() const noexcept;         ///< 0 unless IP
-  std::uint32_t zone_index() const noexcept;   ///< interface of a scoped IPv6 address, or 0
+  std::uint16_t port() const noexcept;        ///< 0 unless IP
+  std::uint32_t zone_index() const noexcept;  ///< interface of a scoped IPv6 address, or 0
 
   /// 127.0.0.0/8, its IPv6-mapped form, or ::1 (RFC 1122, 4291).
   bool is_loopback() const noexcept;

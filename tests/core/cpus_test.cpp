@@ -36,14 +36,17 @@ class Cpus : public testing::Test {
     put("/proc/self/cgroup", "0::" + cgroup + "\n");
     put("/proc/self/mountinfo",
         "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
-        "29 22 0:26 " + mount_root + " /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n");
+        "29 22 0:26 " +
+            mount_root + " /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n");
   }
 
   void put_v1(const std::string& cgroup, const std::string& mount_root) {
     put("/proc/self/cgroup", "12:memory:/elsewhere\n4:cpu,cpuacct:" + cgroup + "\n1:name=systemd:" + cgroup + "\n");
-    put("/proc/self/mountinfo",
-        "30 25 0:27 " + mount_root + " /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
-        "31 25 0:28 " + mount_root + " /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n");
+    put("/proc/self/mountinfo", "30 25 0:27 " + mount_root +
+                                    " /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
+                                    "31 25 0:28 " +
+                                    mount_root +
+                                    " /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n");
   }
 
   void put_v1_quota(const std::string& cgroup, const std::string& quota, const std::string& period) {
@@ -64,10 +67,19 @@ TEST_F(Cpus, read_the_quota_of_v2_rounded_up) {
     const char* text;
     std::optional<unsigned> cpus;
   } rows[] = {
-      {"max 100000\n", std::nullopt}, {"100000 100000\n", 1},      {"100001 100000\n", 2}, {"1000 100000\n", 1},
-      {"350000 100000\n", 4},         {"200000 50000\n", 4},       {"200000\n", std::nullopt}, {"", std::nullopt},
-      {"100000 0\n", std::nullopt},   {"-5 100000\n", std::nullopt}, {"1e5 100000\n", std::nullopt},
-      {"18446744073709551615 1\n", 4294967295u}, {"18446744073709551616 1\n", std::nullopt},
+      {"max 100000\n", std::nullopt},
+      {"100000 100000\n", 1},
+      {"100001 100000\n", 2},
+      {"1000 100000\n", 1},
+      {"350000 100000\n", 4},
+      {"200000 50000\n", 4},
+      {"200000\n", std::nullopt},
+      {"", std::nullopt},
+      {"100000 0\n", std::nullopt},
+      {"-5 100000\n", std::nullopt},
+      {"1e5 100000\n", std::nullopt},
+      {"18446744073709551615 1\n", 4294967295u},
+      {"18446744073709551616 1\n", std::nullopt},
   };
   for (const auto& row : rows) {
     put("/sys/fs/cgroup/user.slice/job/cpu.max", row.text);

@@ -131,7 +131,7 @@ TEST(Error, copies_share_one_state) {
   }
   EXPECT_EQ(copy.path(), "/a/path/longer/than/any/short/string/buffer");
   const error moved = std::move(copy);
-  EXPECT_EQ(copy.path(), moved.path());   // NOLINT: an error that was moved from is still whole
+  EXPECT_EQ(copy.path(), moved.path());  // NOLINT: an error that was moved from is still whole
   EXPECT_EQ(cancelled().what(), cancelled().what());
 }
 
@@ -208,8 +208,9 @@ TEST(Error, attaches_later_failures_and_keeps_the_first_ones_type) {
   const auto other = std::make_exception_ptr(std::runtime_error("later"));
   const auto another = std::make_exception_ptr(error(errc::err_closed));
   const auto first = attach(attach(std::make_exception_ptr(os_error(EIO, "write", "/d")), {other}), {another});
-  EXPECT_EQ(describe(first), "Error: EIO: i/o error, write '/d'\n  [also]: Error: later\n"
-                             "  [also]: Error [ERR_CLOSED]: Already closed");
+  EXPECT_EQ(describe(first),
+            "Error: EIO: i/o error, write '/d'\n  [also]: Error: later\n"
+            "  [also]: Error [ERR_CLOSED]: Already closed");
   EXPECT_EQ(find_error(first)->path(), "/d");
 
   EXPECT_THROW(std::rethrow_exception(attach(std::make_exception_ptr(cancelled(other)), {another})), cancelled);

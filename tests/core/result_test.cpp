@@ -33,7 +33,7 @@ result<> check(bool good) {
   return {};
 }
 
-failure thrown(auto exception) { return failure(std::make_exception_ptr(exception)); }
+failure thrown(const auto& exception) { return failure(std::make_exception_ptr(exception)); }
 
 TEST(Result, holds_a_value) {
   const auto half = halve(8);
