@@ -46,7 +46,6 @@ set(weir_warnings
     -Wall
     -Wextra
     -Wpedantic
-    -Wnon-virtual-dtor
     -Wextra-semi
     -Wimplicit-fallthrough
     -Wcast-align
