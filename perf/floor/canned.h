@@ -20,12 +20,12 @@ static inline void fill_responses(void) {
 
 /// Counts the request heads that end within `n` bytes at `p`.
 /// `state` (0 at first) carries how much of the blank line the previous read ended with.
-static inline unsigned count_requests(unsigned *state, const char *p, size_t n) {
-  const char *end = p + n;
+static inline unsigned count_requests(unsigned* state, const char* p, size_t n) {
+  const char* end = p + n;
   unsigned count = 0;
   if (*state == 0) {  // whole requests in one read are the common case, and memmem is fast
-    const char *found;
-    while ((found = (const char *)memmem(p, (size_t)(end - p), "\r\n\r\n", 4))) count++, p = found + 4;
+    const char* found;
+    while ((found = (const char*)memmem(p, (size_t)(end - p), "\r\n\r\n", 4))) count++, p = found + 4;
   }
   for (; p < end; p++) {
     if (*p != "\r\n\r\n"[*state]) {

@@ -19,20 +19,22 @@ enum { MAX_FD = 65536, EVENTS = 512 };
 
 static int port, echo, poller;
 static size_t buffer_bytes = 65536;
-static char *buffer;
+static char* buffer;
 static unsigned scan_state[MAX_FD];
 
-static void die(const char *what) {
+static void die(const char* what) {
   fprintf(stderr, "epoll: %s: %s\n", what, strerror(errno));
   exit(1);
 }
 
-static void parse(int argc, char **argv) {
+static void parse(int argc, char** argv) {
   for (int o; (o = getopt(argc, argv, "p:m:b:")) != -1;) {
-    if (o == 'p') port = atoi(optarg);
-    else if (o == 'm') echo = optarg[0] == 'e';
-    else if (o == 'b') buffer_bytes = strtoul(optarg, NULL, 10);
-    else exit(2);
+    switch (o) {
+      case 'p': port = atoi(optarg); break;
+      case 'm': echo = optarg[0] == 'e'; break;
+      case 'b': buffer_bytes = strtoul(optarg, NULL, 10); break;
+      default: exit(2);
+    }
   }
   if (port <= 0 || buffer_bytes == 0) {
     fprintf(stderr, "usage: epoll -p PORT [-m http|echo] [-b BUFFER_BYTES]\n");
@@ -44,9 +46,8 @@ static int listen_on(void) {
   int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  struct sockaddr_in a = {
-      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  if (bind(fd, (struct sockaddr *)&a, sizeof a) || listen(fd, 4096)) die("listen");
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  if (bind(fd, (struct sockaddr*)&a, sizeof a) || listen(fd, 4096)) die("listen");
   return fd;
 }
 
@@ -66,7 +67,7 @@ static void accept_one(int listener) {
   watch(fd);
 }
 
-static void send_all(int fd, const char *p, size_t n) {
+static void send_all(int fd, const char* p, size_t n) {
   while (n) {
     ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
     if (sent >= 0) {
@@ -98,7 +99,7 @@ static void serve(int fd) {
   }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   parse(argc, argv);
   fill_responses();
   if (!(buffer = malloc(buffer_bytes))) die("malloc");
@@ -109,8 +110,10 @@ int main(int argc, char **argv) {
     struct epoll_event events[EVENTS];
     int n = epoll_wait(poller, events, EVENTS, -1);
     for (int i = 0; i < n; i++) {
-      if (events[i].data.fd == listener) accept_one(listener);
-      else serve(events[i].data.fd);
+      if (events[i].data.fd == listener)
+        accept_one(listener);
+      else
+        serve(events[i].data.fd);
     }
   }
 }

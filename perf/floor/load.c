@@ -32,15 +32,15 @@ static enum mode mode = HTTP;
 static int port, connection_count = 64, depth = 1, pids[MAX_PIDS], pid_count;
 static double seconds = 2, warm = 0.7;
 static size_t size = 64;
-static const char *path = "/";
+static const char* path = "/";
 
-static char *message;                               // what is sent at once
+static char* message;                               // what is sent at once
 static size_t message_bytes, response_bytes, unit;  // unit: what is awaited before the next message
-static struct connection *connections;
+static struct connection* connections;
 
 static struct io_uring ring;
-static struct io_uring_buf_ring *buffers;
-static char *buffer_memory;
+static struct io_uring_buf_ring* buffers;
+static char* buffer_memory;
 static unsigned buffer_count = 1024, buffer_bytes = 16384, returned;
 
 static int measuring;
@@ -48,7 +48,7 @@ static double began, cpu_began;
 static unsigned long operations, bytes, latencies;
 static unsigned histogram[BUCKETS];  // 1 us wide below 1 ms, 100 us wide above
 
-static void die(const char *what, const char *why) {
+static void die(const char* what, const char* why) {
   fprintf(stderr, "load: %s: %s\n", what, why);
   exit(1);
 }
@@ -69,42 +69,43 @@ static double server_cpu(void) {
   return sum;
 }
 
-static void parse_pids(char *list) {
-  for (char *t = strtok(list, ","); t && pid_count < MAX_PIDS; t = strtok(NULL, ",")) pids[pid_count++] = atoi(t);
+static void parse_pids(char* list) {
+  for (char* t = strtok(list, ","); t && pid_count < MAX_PIDS; t = strtok(NULL, ",")) pids[pid_count++] = atoi(t);
 }
 
-static void parse(int argc, char **argv) {
+static void parse(int argc, char** argv) {
   for (int o; (o = getopt(argc, argv, "m:p:c:d:w:P:s:u:S:")) != -1;) {
-    if (o == 'm') mode = !strcmp(optarg, "echo") ? ECHO : !strcmp(optarg, "stream") ? STREAM : HTTP;
-    else if (o == 'p') port = atoi(optarg);
-    else if (o == 'c') connection_count = atoi(optarg);
-    else if (o == 'd') seconds = atof(optarg);
-    else if (o == 'w') warm = atof(optarg);
-    else if (o == 'P') depth = atoi(optarg);
-    else if (o == 's') size = strtoul(optarg, NULL, 10);
-    else if (o == 'u') path = optarg;
-    else if (o == 'S') parse_pids(optarg);
-    else exit(2);
+    switch (o) {
+      case 'm': mode = !strcmp(optarg, "echo") ? ECHO : !strcmp(optarg, "stream") ? STREAM : HTTP; break;
+      case 'p': port = atoi(optarg); break;
+      case 'c': connection_count = atoi(optarg); break;
+      case 'd': seconds = atof(optarg); break;
+      case 'w': warm = atof(optarg); break;
+      case 'P': depth = atoi(optarg); break;
+      case 's': size = strtoul(optarg, NULL, 10); break;
+      case 'u': path = optarg; break;
+      case 'S': parse_pids(optarg); break;
+      default: exit(2);
+    }
   }
   if (port > 0 && connection_count > 0 && depth > 0 && size > 0 && seconds > 0) return;
   die("usage", "load -p PORT [-m http|echo|stream] [-c CONNECTIONS] [-d SECONDS] [-P DEPTH] [-s BYTES] ...");
 }
 
 static int dial(void) {
-  struct sockaddr_in a = {
-      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-  if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a)) die("connect", strerror(errno));
+  if (fd < 0 || connect(fd, (struct sockaddr*)&a, sizeof a)) die("connect", strerror(errno));
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   return fd;
 }
 
 // One request by hand, to learn how long a whole response (head and body) is.
-static size_t probe(const char *request) {
+static size_t probe(const char* request) {
   static char b[65536];
   int fd = dial();
   size_t n = 0;
-  char *end = NULL;
+  char* end = NULL;
   if (write(fd, request, strlen(request)) < 0) die("probe", strerror(errno));
   while (!end) {
     ssize_t r = n < sizeof b - 1 ? read(fd, b + n, sizeof b - 1 - n) : 0;
@@ -113,7 +114,7 @@ static size_t probe(const char *request) {
     b[n] = 0;
     end = strstr(b, "\r\n\r\n");
   }
-  char *length = strcasestr(b, "content-length:");
+  char* length = strcasestr(b, "content-length:");
   if (strncmp(b + 8, " 200", 4)) die("probe: the server answered", (b[20] = 0, b));
   if (!length || length > end) die("probe", "the response has no Content-Length");
   size_t whole = (size_t)(end + 4 - b) + strtoul(length + 15, NULL, 10);
@@ -169,7 +170,7 @@ static void open_ring(void) {
   if (r < 0) die("ring", strerror(-r));
   io_uring_register_ring_fd(&ring);
   buffer_memory = malloc((size_t)buffer_count * buffer_bytes);
-  if (!buffer_memory || posix_memalign((void **)&buffers, 4096, buffer_count * sizeof(struct io_uring_buf)))
+  if (!buffer_memory || posix_memalign((void**)&buffers, 4096, buffer_count * sizeof(struct io_uring_buf)))
     die("memory", strerror(ENOMEM));
   struct io_uring_buf_reg reg = {.ring_addr = (unsigned long)buffers, .ring_entries = buffer_count, .bgid = 1};
   if ((r = io_uring_register_buf_ring(&ring, &reg, 0)) < 0) die("buffer ring", strerror(-r));
@@ -178,15 +179,15 @@ static void open_ring(void) {
   publish_buffers();
 }
 
-static struct io_uring_sqe *next_sqe(void) {
-  struct io_uring_sqe *s = io_uring_get_sqe(&ring);
+static struct io_uring_sqe* next_sqe(void) {
+  struct io_uring_sqe* s = io_uring_get_sqe(&ring);
   if (s) return s;
   io_uring_submit(&ring);
   return io_uring_get_sqe(&ring);
 }
 
 static void receive(unsigned i) {
-  struct io_uring_sqe *s = next_sqe();
+  struct io_uring_sqe* s = next_sqe();
   io_uring_prep_recv_multishot(s, connections[i].fd, NULL, 0, 0);
   s->flags |= IOSQE_BUFFER_SELECT;
   s->buf_group = 1;
@@ -194,7 +195,7 @@ static void receive(unsigned i) {
 }
 
 static void send_message(unsigned i) {
-  struct io_uring_sqe *s = next_sqe();
+  struct io_uring_sqe* s = next_sqe();
   io_uring_prep_send(s, connections[i].fd, message, message_bytes, MSG_WAITALL | MSG_NOSIGNAL);
   s->user_data = 1ull << 32 | i;
   connections[i].sending = 1;
@@ -202,7 +203,7 @@ static void send_message(unsigned i) {
 }
 
 static void stream_on(unsigned i) {
-  struct connection *c = &connections[i];
+  struct connection* c = &connections[i];
   if (!c->sending && c->under_way < (size_t)depth * message_bytes) send_message(i);
 }
 
@@ -220,7 +221,7 @@ static void record_latency(double us) {
 }
 
 static void took(unsigned i, size_t n, double t) {
-  struct connection *c = &connections[i];
+  struct connection* c = &connections[i];
   bytes += n;
   if (mode == STREAM) {
     c->under_way = c->under_way > n ? c->under_way - n : 0;
@@ -237,7 +238,7 @@ static void took(unsigned i, size_t n, double t) {
   send_message(i);
 }
 
-static void received(unsigned i, const struct io_uring_cqe *cqe, double t) {
+static void received(unsigned i, const struct io_uring_cqe* cqe, double t) {
   if (cqe->res == 0) die("receive", "the server closed a connection");
   if (cqe->res < 0 && cqe->res != -ENOBUFS) die("receive", strerror(-cqe->res));
   if (cqe->res > 0) {
@@ -248,13 +249,15 @@ static void received(unsigned i, const struct io_uring_cqe *cqe, double t) {
 }
 
 static void reap(double t) {
-  struct io_uring_cqe *cqe;
+  struct io_uring_cqe* cqe;
   unsigned head, n = 0;
   io_uring_for_each_cqe(&ring, head, cqe) {
     unsigned i = (unsigned)cqe->user_data;
     n++;
-    if (cqe->user_data >> 32) sent(i, cqe->res);
-    else received(i, cqe, t);
+    if (cqe->user_data >> 32)
+      sent(i, cqe->res);
+    else
+      received(i, cqe, t);
   }
   publish_buffers();
   io_uring_cq_advance(&ring, n);
@@ -272,13 +275,14 @@ static double percentile(double share) {
 static void report(double secs, double cpu) {
   if (mode == STREAM) operations = bytes / message_bytes;
   if (!operations) die("measured", "not one operation ended in time");
-  printf("{\"ops\":%lu,\"secs\":%.4f,\"rate\":%.0f,\"bytes\":%lu,\"cpu\":%.6f,\"us_op\":%.4f,\"busy\":%.3f,"
-         "\"p50\":%.0f,\"p99\":%.0f}\n",
-         operations, secs, (double)operations / secs, bytes, cpu, cpu * 1e6 / (double)operations, cpu / secs,
-         percentile(0.5), percentile(0.99));
+  printf(
+      "{\"ops\":%lu,\"secs\":%.4f,\"rate\":%.0f,\"bytes\":%lu,\"cpu\":%.6f,\"us_op\":%.4f,\"busy\":%.3f,"
+      "\"p50\":%.0f,\"p99\":%.0f}\n",
+      operations, secs, (double)operations / secs, bytes, cpu, cpu * 1e6 / (double)operations, cpu / secs,
+      percentile(0.5), percentile(0.99));
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   parse(argc, argv);
   prepare_message();
   open_ring();

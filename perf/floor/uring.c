@@ -22,38 +22,40 @@ enum { CONNECTIONS = 16384, SEGMENTS = 1024, NO_BUFFER = 65536 };
 enum operation { CLOSE, ACCEPT, RECEIVE, SEND };
 
 struct segment {
-  char *bytes;
+  char* bytes;
   unsigned length, buffer;
 };
 
 struct connection {
   unsigned scan_state, head, tail;
   unsigned char sending, receiving, ended;
-  char *own;
-  struct segment *queue;  // what an echo has yet to send, oldest first
+  char* own;
+  struct segment* queue;  // what an echo has yet to send, oldest first
 };
 
 static int port, echo, one_shot, spin;
 static unsigned buffer_count = 1024, buffer_bytes = 4096;
 static struct io_uring ring;
-static struct io_uring_buf_ring *buffers;
-static char *buffer_memory;
+static struct io_uring_buf_ring* buffers;
+static char* buffer_memory;
 static struct connection connections[CONNECTIONS];
 
-static void die(const char *what, int error) {
+static void die(const char* what, int error) {
   fprintf(stderr, "uring: %s: %s\n", what, strerror(error < 0 ? -error : error));
   exit(1);
 }
 
-static void parse(int argc, char **argv) {
+static void parse(int argc, char** argv) {
   for (int o; (o = getopt(argc, argv, "p:m:ob:n:y:")) != -1;) {
-    if (o == 'p') port = atoi(optarg);
-    else if (o == 'm') echo = optarg[0] == 'e';
-    else if (o == 'o') one_shot = 1;
-    else if (o == 'b') buffer_bytes = (unsigned)strtoul(optarg, NULL, 10);
-    else if (o == 'n') buffer_count = (unsigned)strtoul(optarg, NULL, 10);
-    else if (o == 'y') spin = atoi(optarg);
-    else exit(2);
+    switch (o) {
+      case 'p': port = atoi(optarg); break;
+      case 'm': echo = optarg[0] == 'e'; break;
+      case 'o': one_shot = 1; break;
+      case 'b': buffer_bytes = (unsigned)strtoul(optarg, NULL, 10); break;
+      case 'n': buffer_count = (unsigned)strtoul(optarg, NULL, 10); break;
+      case 'y': spin = atoi(optarg); break;
+      default: exit(2);
+    }
   }
   if (port > 0 && buffer_bytes && buffer_count && buffer_count <= 32768 && !(buffer_count & (buffer_count - 1))) return;
   fprintf(stderr, "usage: uring -p PORT [-m http|echo] [-o] [-b BUFFER_BYTES] [-n BUFFERS, a power of 2] [-y USEC]\n");
@@ -64,9 +66,8 @@ static int listen_on(void) {
   int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  struct sockaddr_in a = {
-      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  if (bind(fd, (struct sockaddr *)&a, sizeof a) || listen(fd, 4096)) die("listen", errno);
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  if (bind(fd, (struct sockaddr*)&a, sizeof a) || listen(fd, 4096)) die("listen", errno);
   return fd;
 }
 
@@ -93,8 +94,8 @@ static void give_back(unsigned buffer) {
 
 static void provide_buffers(void) {
   if (one_shot) return;
-  if (posix_memalign((void **)&buffers, 4096, buffer_count * sizeof(struct io_uring_buf))) die("memory", ENOMEM);
-  if (posix_memalign((void **)&buffer_memory, 4096, (size_t)buffer_count * buffer_bytes)) die("memory", ENOMEM);
+  if (posix_memalign((void**)&buffers, 4096, buffer_count * sizeof(struct io_uring_buf))) die("memory", ENOMEM);
+  if (posix_memalign((void**)&buffer_memory, 4096, (size_t)buffer_count * buffer_bytes)) die("memory", ENOMEM);
   struct io_uring_buf_reg reg = {.ring_addr = (unsigned long)buffers, .ring_entries = buffer_count, .bgid = 1};
   int r = io_uring_register_buf_ring(&ring, &reg, 0);
   if (r < 0) die("buffer ring", r);
@@ -102,20 +103,20 @@ static void provide_buffers(void) {
   for (unsigned i = 0; i < buffer_count; i++) give_back(i);
 }
 
-static struct io_uring_sqe *next_sqe(void) {
-  struct io_uring_sqe *s = io_uring_get_sqe(&ring);
+static struct io_uring_sqe* next_sqe(void) {
+  struct io_uring_sqe* s = io_uring_get_sqe(&ring);
   if (s) return s;
   io_uring_submit(&ring);
   return io_uring_get_sqe(&ring);
 }
 
-static void tag(struct io_uring_sqe *s, enum operation op, int slot) {
+static void tag(struct io_uring_sqe* s, enum operation op, int slot) {
   s->user_data = (unsigned long)op << 32 | (unsigned)slot;
 }
 
 static void receive(int slot) {
-  struct connection *c = &connections[slot];
-  struct io_uring_sqe *s = next_sqe();
+  struct connection* c = &connections[slot];
+  struct io_uring_sqe* s = next_sqe();
   if (one_shot) {
     if (!c->own && !(c->own = malloc(buffer_bytes))) die("memory", ENOMEM);
     io_uring_prep_recv(s, slot, c->own, buffer_bytes, 0);
@@ -129,8 +130,8 @@ static void receive(int slot) {
   c->receiving = 1;
 }
 
-static void send_bytes(int slot, const char *p, size_t n, unsigned flags) {
-  struct io_uring_sqe *s = next_sqe();
+static void send_bytes(int slot, const char* p, size_t n, unsigned flags) {
+  struct io_uring_sqe* s = next_sqe();
   io_uring_prep_send(s, slot, p, n, MSG_NOSIGNAL | MSG_WAITALL);
   s->flags = (unsigned char)(IOSQE_FIXED_FILE | flags);
   tag(s, SEND, slot);
@@ -138,16 +139,16 @@ static void send_bytes(int slot, const char *p, size_t n, unsigned flags) {
 
 // A slot is closed only when the kernel holds nothing of it any more, else its successor would get the completions.
 static void close_when_quiet(int slot) {
-  struct connection *c = &connections[slot];
+  struct connection* c = &connections[slot];
   if (!c->ended || c->sending || c->receiving) return;
   for (; c->head != c->tail; c->head++) give_back(c->queue[c->head % SEGMENTS].buffer);
-  struct io_uring_sqe *s = next_sqe();
+  struct io_uring_sqe* s = next_sqe();
   io_uring_prep_close_direct(s, (unsigned)slot);
   tag(s, CLOSE, slot);
   c->ended = 0;
 }
 
-static void answer(int slot, const char *p, size_t n) {
+static void answer(int slot, const char* p, size_t n) {
   for (unsigned count = count_requests(&connections[slot].scan_state, p, n); count;) {
     unsigned some = count < BATCH ? count : BATCH;
     send_bytes(slot, responses, (size_t)some * RESPONSE_BYTES, IOSQE_CQE_SKIP_SUCCESS);
@@ -156,32 +157,32 @@ static void answer(int slot, const char *p, size_t n) {
 }
 
 static void send_oldest(int slot) {
-  struct connection *c = &connections[slot];
+  struct connection* c = &connections[slot];
   if (c->sending || c->head == c->tail || c->ended) return;
-  struct segment *g = &c->queue[c->head % SEGMENTS];
+  struct segment* g = &c->queue[c->head % SEGMENTS];
   c->sending = 1;
   send_bytes(slot, g->bytes, g->length, 0);
 }
 
-static void echo_back(int slot, char *p, unsigned n, unsigned buffer) {
-  struct connection *c = &connections[slot];
+static void echo_back(int slot, char* p, unsigned n, unsigned buffer) {
+  struct connection* c = &connections[slot];
   if (!c->queue && !(c->queue = malloc(SEGMENTS * sizeof *c->queue))) die("memory", ENOMEM);
   if (c->tail - c->head == SEGMENTS) die("a client sends without reading", ENOBUFS);
   c->queue[c->tail++ % SEGMENTS] = (struct segment){p, n, buffer};
   send_oldest(slot);
 }
 
-static void accepted(const struct io_uring_cqe *cqe) {
+static void accepted(const struct io_uring_cqe* cqe) {
   if (!(cqe->flags & IORING_CQE_F_MORE)) die("accept ended", cqe->res);
   if (cqe->res < 0) return;
-  struct connection *c = &connections[cqe->res];
+  struct connection* c = &connections[cqe->res];
   c->scan_state = c->head = c->tail = 0;
   c->ended = 0;
   receive(cqe->res);
 }
 
-static void received(int slot, const struct io_uring_cqe *cqe) {
-  struct connection *c = &connections[slot];
+static void received(int slot, const struct io_uring_cqe* cqe) {
+  struct connection* c = &connections[slot];
   int more = !!(cqe->flags & IORING_CQE_F_MORE);
   if (!more) c->receiving = 0;
   if (cqe->res <= 0 && cqe->res != -ENOBUFS) {
@@ -191,7 +192,7 @@ static void received(int slot, const struct io_uring_cqe *cqe) {
   }
   if (cqe->res > 0) {
     unsigned buffer = one_shot ? NO_BUFFER : cqe->flags >> IORING_CQE_BUFFER_SHIFT;
-    char *p = one_shot ? c->own : buffer_memory + (size_t)buffer * buffer_bytes;
+    char* p = one_shot ? c->own : buffer_memory + (size_t)buffer * buffer_bytes;
     if (echo) {
       echo_back(slot, p, (unsigned)cqe->res, buffer);
       if (one_shot) return;  // the buffer is free again when the send has ended
@@ -204,7 +205,7 @@ static void received(int slot, const struct io_uring_cqe *cqe) {
 }
 
 static void sent(int slot) {
-  struct connection *c = &connections[slot];
+  struct connection* c = &connections[slot];
   if (!echo) return;  // a failed send of a response: the receive reports the end
   give_back(c->queue[c->head++ % SEGMENTS].buffer);
   c->sending = 0;
@@ -228,26 +229,29 @@ static void wait_for_completions(void) {
   io_uring_submit_and_wait(&ring, 1);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   parse(argc, argv);
   fill_responses();
   int listener = listen_on();
   open_ring();
   provide_buffers();
-  struct io_uring_sqe *s = next_sqe();
+  struct io_uring_sqe* s = next_sqe();
   io_uring_prep_multishot_accept_direct(s, listener, NULL, NULL, 0);
   tag(s, ACCEPT, 0);
   for (;;) {
     wait_for_completions();
-    struct io_uring_cqe *cqe;
+    struct io_uring_cqe* cqe;
     unsigned head, n = 0;
     io_uring_for_each_cqe(&ring, head, cqe) {
       int slot = (int)(unsigned)cqe->user_data;
       enum operation op = (enum operation)(cqe->user_data >> 32);
       n++;
-      if (op == ACCEPT) accepted(cqe);
-      else if (op == RECEIVE) received(slot, cqe);
-      else if (op == SEND) sent(slot);
+      if (op == ACCEPT)
+        accepted(cqe);
+      else if (op == RECEIVE)
+        received(slot, cqe);
+      else if (op == SEND)
+        sent(slot);
     }
     io_uring_cq_advance(&ring, n);
   }
