@@ -12,10 +12,10 @@ namespace weir::net::http {
 namespace {
 
 constexpr std::string_view method_names[] = {
-    "DELETE",   "GET",        "HEAD",      "POST",       "PUT",       "CONNECT",     "OPTIONS", "TRACE",  "COPY",
-    "LOCK",     "MKCOL",      "MOVE",      "PROPFIND",   "PROPPATCH", "SEARCH",      "UNLOCK",  "BIND",   "REBIND",
-    "UNBIND",   "ACL",        "REPORT",    "MKACTIVITY", "CHECKOUT",  "MERGE",       "M-SEARCH", "NOTIFY", "SUBSCRIBE",
-    "UNSUBSCRIBE", "PATCH",   "PURGE",     "MKCALENDAR", "LINK",      "UNLINK",      "SOURCE",
+    "DELETE",      "GET",   "HEAD",   "POST",       "PUT",       "CONNECT", "OPTIONS",  "TRACE",  "COPY",
+    "LOCK",        "MKCOL", "MOVE",   "PROPFIND",   "PROPPATCH", "SEARCH",  "UNLOCK",   "BIND",   "REBIND",
+    "UNBIND",      "ACL",   "REPORT", "MKACTIVITY", "CHECKOUT",  "MERGE",   "M-SEARCH", "NOTIFY", "SUBSCRIBE",
+    "UNSUBSCRIBE", "PATCH", "PURGE",  "MKCALENDAR", "LINK",      "UNLINK",  "SOURCE",
 };
 static_assert(std::size(method_names) == static_cast<std::size_t>(method::source) + 1);
 
@@ -100,11 +100,10 @@ constexpr auto status_index = [] {
 }();
 
 constexpr std::string_view single_headers[] = {
-    "age",           "authorization",       "content-length", "content-type",
-    "etag",          "expires",             "from",           "host",
-    "if-modified-since", "if-unmodified-since", "last-modified", "location",
-    "max-forwards",  "proxy-authorization", "referer",        "retry-after",
-    "server",        "user-agent",
+    "age",           "authorization", "content-length", "content-type",        "etag",
+    "expires",       "from",          "host",           "if-modified-since",   "if-unmodified-since",
+    "last-modified", "location",      "max-forwards",   "proxy-authorization", "referer",
+    "retry-after",   "server",        "user-agent",
 };
 
 bool keeps_first_only(std::string_view name) {

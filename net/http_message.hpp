@@ -13,9 +13,40 @@ namespace weir::net::http {
 
 /// The methods that the parser takes: those of Node's `http.METHODS` for HTTP/1.1 (llhttp's HTTP_METHOD_MAP).
 enum class method : std::uint8_t {
-  delete_, get, head, post, put, connect, options, trace, copy, lock, mkcol, move, propfind, proppatch, search, unlock,
-  bind, rebind, unbind, acl, report, mkactivity, checkout, merge, m_search, notify, subscribe, unsubscribe, patch,
-  purge, mkcalendar, link, unlink, source,
+  delete_,
+  get,
+  head,
+  post,
+  put,
+  connect,
+  options,
+  trace,
+  copy,
+  lock,
+  mkcol,
+  move,
+  propfind,
+  proppatch,
+  search,
+  unlock,
+  bind,
+  rebind,
+  unbind,
+  acl,
+  report,
+  mkactivity,
+  checkout,
+  merge,
+  m_search,
+  notify,
+  subscribe,
+  unsubscribe,
+  patch,
+  purge,
+  mkcalendar,
+  link,
+  unlink,
+  source,
 };
 
 /// The method as it stands in a request line, such as "GET".
@@ -103,7 +134,8 @@ class header_list {
 };
 
 /// The head of a request: request line, headers, and what they say about the rest of the message.
-/// A plain view: `raw` and everything cut from it belong to the parser or to the buffer given to it; see `parser::head`.
+/// A plain view: `raw` and all that is cut from it belong to the parser or to the buffer given to it; see
+/// `parser::head`.
 struct request_head {
   std::string_view raw;          ///< all of it, from the method to the empty line
   std::string_view method_text;  ///< as sent

@@ -54,8 +54,18 @@ enum class parser::fault : std::uint8_t {
 
 // Where the reader of chunk extensions stands: ";" name ["=" (token | quoted-string)], RFC 9112 7.1.1. llhttp 8.1 sees
 // none of them, because it refuses valid ones: names without values in a row, and escapes in quotes.
-enum class parser::extension : std::uint8_t { size, name_start, name, value_start, value, quoted, escaped, closed,
-                                              line_end, spoilt };
+enum class parser::extension : std::uint8_t {
+  size,
+  name_start,
+  name,
+  value_start,
+  value,
+  quoted,
+  escaped,
+  closed,
+  line_end,
+  spoilt
+};
 
 namespace {
 
@@ -218,9 +228,10 @@ parser::fault parser::scan::request_line(request_head& head, const parser_option
 }
 
 parser::fault parser::scan::line_end(fault otherwise) const {
-  if (end - at < 2) return fault::incomplete;
+  if (at == end) return fault::incomplete;
   if (*at == '\n') return fault::bare_lf;
   if (*at != '\r') return otherwise;
+  if (end - at < 2) return fault::incomplete;
   return at[1] == '\n' ? fault::none : fault::bare_cr;
 }
 
@@ -314,9 +325,7 @@ parser::fault parser::scan::interpret(request_head& head, const parser_options& 
         if (head.version == version::http_1_0 || !chars::token_is(line.name, "expect")) break;
         (equal_ignoring_case(line.value, "100-continue") ? head.expect_continue : head.expect_unsupported) = true;
         break;
-      case 7:
-        has_upgrade = has_upgrade || chars::token_is(line.name, "upgrade");
-        break;
+      case 7: has_upgrade = has_upgrade || chars::token_is(line.name, "upgrade"); break;
       case 10:
         if (!chars::token_is(line.name, "connection")) break;
         for (std::string_view rest = line.value; !rest.empty();) {
@@ -333,11 +342,8 @@ parser::fault parser::scan::interpret(request_head& head, const parser_options& 
         head.has_content_length = true;
         plain = plain && is_plain_value(line.value);
         break;
-      case 17:
-        coded = coded || chars::token_is(line.name, "transfer-encoding");
-        break;
-      default:
-        break;
+      case 17: coded = coded || chars::token_is(line.name, "transfer-encoding"); break;
+      default: break;
     }
   }
   const bool connects = head.method == method::connect;
@@ -463,8 +469,7 @@ event parser::read_head(std::string_view& input) {
   scan s{input.data(), input.data() + std::min(input.size(), options_.max_head)};
   const bool taken = s.request_line(head_, options_) == fault::none && s.plain &&
                      s.lines(head_.headers, options_.max_headers) == fault::none &&
-                     s.interpret(head_, options_) == fault::none && s.plain &&
-                     scan::check_target(head_) == fault::none;
+                     s.interpret(head_, options_) == fault::none && s.plain && scan::check_target(head_) == fault::none;
   if (!taken) return read_head_by_llhttp(input);
   const auto size = static_cast<std::size_t>(s.at - s.begin);
   head_.raw = {head_.raw.data(), size};
@@ -555,8 +560,7 @@ parser::extension parser::after(extension now, char c) {
   const bool token = chars::is_token_char(c);
   switch (now) {
     case extension::name_start: return token ? extension::name : extension::spoilt;
-    case extension::value_start:
-      return token ? extension::value : c == '"' ? extension::quoted : extension::spoilt;
+    case extension::value_start: return token ? extension::value : c == '"' ? extension::quoted : extension::spoilt;
     case extension::quoted:
       if (c == '"') return extension::closed;
       if (c == '\\') return extension::escaped;
@@ -663,8 +667,8 @@ event parser::finish() noexcept {
 }
 
 void parser::keep_head() {
-  if (head_.raw.empty() || (head_.raw.data() >= head_store_.data() &&
-                            head_.raw.data() < head_store_.data() + head_store_.size())) {
+  if (head_.raw.empty() ||
+      (head_.raw.data() >= head_store_.data() && head_.raw.data() < head_store_.data() + head_store_.size())) {
     return;
   }
   head_store_.assign(head_.raw);

@@ -93,8 +93,17 @@ class parser {
   void release_memory();
 
  private:
-  enum class state : std::uint8_t { head, sized_body, chunk_line, chunk_data, trailers, message_end, closed, switched,
-                                    failed };
+  enum class state : std::uint8_t {
+    head,
+    sized_body,
+    chunk_line,
+    chunk_data,
+    trailers,
+    message_end,
+    closed,
+    switched,
+    failed
+  };
   enum class fault : std::uint8_t;
   enum class extension : std::uint8_t;
   enum class fed : std::uint8_t { partly, wholly, refused };
@@ -132,7 +141,7 @@ class parser {
   std::size_t extension_bytes_ = 0;
   state state_ = state::head;
   state after_message_ = state::head;
-  extension extension_{};    // of the chunk line being read
+  extension extension_{};  // of the chunk line being read
   std::uint8_t stop_ = 0;  // which callback made llhttp stop
 };
 

@@ -22,7 +22,7 @@ int digits_of(std::uint64_t number) {
 }
 
 char* put(char* at, std::string_view text) {
-  std::memcpy(at, text.data(), text.size());
+  if (!text.empty()) std::memcpy(at, text.data(), text.size());
   return at + text.size();
 }
 
@@ -60,9 +60,7 @@ header_fault own_headers::note(const header& line, const response_head& response
   if (!is_field_value(line.value)) return header_fault::value;
   size += line.name.size() + line.value.size() + 4;
   switch (line.name.size()) {
-    case 4:
-      date = date || equal_ignoring_case(line.name, "date");
-      break;
+    case 4: date = date || equal_ignoring_case(line.name, "date"); break;
     case 10:
       if (!equal_ignoring_case(line.name, "connection")) break;
       connection = true;
@@ -86,8 +84,7 @@ header_fault own_headers::note(const header& line, const response_head& response
       }
       coding = true;
       break;
-    default:
-      break;
+    default: break;
   }
   return header_fault::none;
 }
@@ -220,10 +217,30 @@ void head_writer::write(char* at) const {
 
 // Fields that a recipient needs before the body, or that would change the framing behind its back.
 constexpr std::string_view not_trailers[] = {
-    "authorization", "cache-control",  "connection",    "content-encoding",  "content-length", "content-range",
-    "content-type",  "cookie",         "date",          "expect",            "expires",        "host",
-    "keep-alive",    "location",       "max-forwards",  "proxy-authenticate", "range",         "retry-after",
-    "set-cookie",    "te",             "trailer",       "transfer-encoding", "upgrade",        "vary",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "expires",
+    "host",
+    "keep-alive",
+    "location",
+    "max-forwards",
+    "proxy-authenticate",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "vary",
     "www-authenticate",
 };
 

@@ -28,28 +28,28 @@ struct body_framing {
 
 /// Everything a response head is made of. The views need only live during the call.
 struct response_head {
-  int status = 200;                 ///< 100 to 999
-  std::string_view reason = {};     ///< empty: the standard one
-  std::span<const header> headers;  ///< the handler's, written as they are
-  body_framing body = {};           ///< for HEAD: what GET would have
+  int status = 200;                      ///< 100 to 999
+  std::string_view reason = {};          ///< empty: the standard one
+  std::span<const header> headers = {};  ///< the handler's, written as they are
+  body_framing body = {};                ///< for HEAD: what GET would have
   method request_method = method::get;
   version request_version = version::http_1_1;
-  bool keep_alive = true;                         ///< whether the server is willing to
-  bool announce_keep_alive = false;               ///< `Connection: keep-alive` to 1.1 too, where it goes without saying
-  std::chrono::seconds keep_alive_timeout{0};     ///< announced as `Keep-Alive: timeout=N` along with it; 0: not at all
-  std::string_view date_line = {};                ///< `date_cache::line`; empty: no Date
+  bool keep_alive = true;                      ///< whether the server is willing to
+  bool announce_keep_alive = false;            ///< `Connection: keep-alive` to 1.1 too, where it goes without saying
+  std::chrono::seconds keep_alive_timeout{0};  ///< announced as `Keep-Alive: timeout=N` along with it; 0: not at all
+  std::string_view date_line = {};             ///< `date_cache::line`; empty: no Date
 };
 
 /// Why a head or trailers were refused.
 enum class header_fault : std::uint8_t {
   none,
-  status,            ///< outside 100 to 999
-  reason,            ///< control characters in the reason phrase
-  name,              ///< not a token
-  value,             ///< control characters in a value
-  content_length,    ///< Content-Length given that differs from `body`
-  transfer_encoding, ///< Transfer-Encoding given that differs from `body`
-  trailer,           ///< a field that must not be a trailer (RFC 9110 6.5.1)
+  status,             ///< outside 100 to 999
+  reason,             ///< control characters in the reason phrase
+  name,               ///< not a token
+  value,              ///< control characters in a value
+  content_length,     ///< Content-Length given that differs from `body`
+  transfer_encoding,  ///< Transfer-Encoding given that differs from `body`
+  trailer,            ///< a field that must not be a trailer (RFC 9110 6.5.1)
 };
 
 /// Node's error code: ERR_HTTP_INVALID_STATUS_CODE, ERR_INVALID_HTTP_TOKEN, ERR_INVALID_CHAR, ...; empty for none.
@@ -58,7 +58,7 @@ std::string_view code_of(header_fault fault) noexcept;
 /// What `append_response_head` did.
 struct head_result {
   header_fault fault = header_fault::none;
-  std::size_t index = 0;  ///< of the header at fault
+  std::size_t index = 0;                               ///< of the header at fault
   body_framing::kind body = body_framing::kind::none;  ///< how to send the body; none: there must not be one
   bool keep_alive = true;                              ///< whether the connection can go on behind this response
 
@@ -71,8 +71,8 @@ struct head_result {
 /// HEAD, 2xx to CONNECT) get `body` none; 1xx, 204, 304 and 2xx to CONNECT no framing header either, and 1xx no Date.
 /// 205 always says `Content-Length: 0`. For HTTP/1.0, chunked turns into until_close. `Connection: close` is written
 /// whenever the connection will not go on, `Connection: keep-alive` to HTTP/1.0 when it will. A handler's own Date,
-/// Connection, and agreeing Content-Length or Transfer-Encoding take the place of ours; its `Connection: close` is obeyed.
-/// The default is fewer bytes than Node, which always announces: set `announce_keep_alive` for its form.
+/// Connection, and agreeing Content-Length or Transfer-Encoding take the place of ours; its `Connection: close` is
+/// obeyed. The default is fewer bytes than Node, which always announces: set `announce_keep_alive` for its form.
 head_result append_response_head(std::string& out, const response_head& response);
 
 /// Appends `HTTP/1.1 100 Continue` with its empty line.
