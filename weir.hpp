@@ -1,5 +1,18 @@
-// weir.hpp: the everyday surface in one include. A file that cares about its compile time includes the
-// headers it uses instead: they are named after what they hold, <weir/net/tcp.hpp>, <weir/core/task.hpp>.
+// weir.hpp: the everyday surface in one include: tasks, scopes, combinators, cancellation, the event loop's
+// queues and timers, blocking functions, async-local values and the runtime. Modules are included by name.
 #pragma once
 
-#include <weir/core/config.hpp>  // IWYU pragma: export
+#include <weir/core/abort.hpp>
+#include <weir/core/blocking.hpp>
+#include <weir/core/combine.hpp>
+#include <weir/core/config.hpp>
+#include <weir/core/context.hpp>
+#include <weir/core/error.hpp>
+#include <weir/core/event.hpp>
+#include <weir/core/inspect.hpp>
+#include <weir/core/loop.hpp>
+#include <weir/core/result.hpp>
+#include <weir/core/runtime.hpp>
+#include <weir/core/scope.hpp>
+#include <weir/core/task.hpp>
+#include <weir/core/time.hpp>

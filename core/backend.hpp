@@ -15,30 +15,30 @@ namespace weir {
 /// Results are those of the system call of the same name: >= 0, or -errno.
 enum class opcode : std::uint8_t {
   nop,
-  read,             ///< buffer, length, offset (-1: the file position, or a stream)
-  write,            ///< buffer, length, offset
-  readv,            ///< buffer = iovec array, length = entries, offset
-  writev,           ///< buffer = iovec array, length = entries, offset
-  recv,             ///< buffer, length, flags = MSG_*
-  recv_many,        ///< multishot into the backend's pooled buffers; see completion::data
-  recvmsg,          ///< buffer = msghdr, flags
-  send,             ///< buffer, length, flags = MSG_* (MSG_NOSIGNAL is always added)
-  sendmsg,          ///< buffer = msghdr, flags (MSG_NOSIGNAL is always added)
-  accept,           ///< buffer = sockaddr or null, second = socklen_t*, flags = SOCK_* (CLOEXEC is always added)
-  accept_many,      ///< multishot; flags = SOCK_*
-  connect,          ///< buffer = sockaddr, length
-  shutdown,         ///< length = SHUT_*
-  close,            ///< the descriptor
-  poll,             ///< flags = POLL* mask; result = ready mask
-  poll_many,        ///< multishot poll
-  openat,           ///< buffer = path, flags = O_* (CLOEXEC is always added), length = mode
-  statx,            ///< buffer = path, flags = AT_*, length = mask, second = struct statx*
-  fsync,            ///< flags: 0, or 1 for fdatasync
-  fallocate,        ///< offset, length64 in `second` as an integer, flags = mode
-  unlinkat,         ///< buffer = path, flags = AT_REMOVEDIR or 0
-  renameat,         ///< buffer = old path, second = new path, length = new directory fd, flags
-  mkdirat,          ///< buffer = path, length = mode
-  splice,           ///< from `fd` to `length` (a descriptor), offset = bytes, flags
+  read,         ///< buffer, length, offset (-1: the file position, or a stream)
+  write,        ///< buffer, length, offset
+  readv,        ///< buffer = iovec array, length = entries, offset
+  writev,       ///< buffer = iovec array, length = entries, offset
+  recv,         ///< buffer, length, flags = MSG_*
+  recv_many,    ///< multishot into the backend's pooled buffers; see completion::data
+  recvmsg,      ///< buffer = msghdr, flags
+  send,         ///< buffer, length, flags = MSG_* (MSG_NOSIGNAL is always added)
+  sendmsg,      ///< buffer = msghdr, flags (MSG_NOSIGNAL is always added)
+  accept,       ///< buffer = sockaddr or null, second = socklen_t*, flags = SOCK_* (CLOEXEC is always added)
+  accept_many,  ///< multishot; flags = SOCK_*
+  connect,      ///< buffer = sockaddr, length
+  shutdown,     ///< length = SHUT_*
+  close,        ///< the descriptor
+  poll,         ///< flags = POLL* mask; result = ready mask
+  poll_many,    ///< multishot poll
+  openat,       ///< buffer = path, flags = O_* (CLOEXEC is always added), length = mode
+  statx,        ///< buffer = path, flags = AT_*, length = mask, second = struct statx*
+  fsync,        ///< flags: 0, or 1 for fdatasync
+  fallocate,    ///< offset, length64 in `second` as an integer, flags = mode
+  unlinkat,     ///< buffer = path, flags = AT_REMOVEDIR or 0
+  renameat,     ///< buffer = old path, second = new path, length = new directory fd, flags
+  mkdirat,      ///< buffer = path, length = mode
+  splice,       ///< from `fd` to `length` (a descriptor), offset = bytes, flags
 };
 
 class operation;
@@ -46,10 +46,10 @@ class operation;
 /// One report about an operation. A one-shot operation gets exactly one; a multishot operation gets any
 /// number with `more` set and then exactly one, the terminal one, without.
 struct completion {
-  int result = 0;                     ///< >= 0, or -errno
-  bool more = false;                  ///< multishot: the operation is still armed
-  const std::byte* data = nullptr;    ///< recv_many: the bytes; they stay valid until `backend::recycle(buffer)`
-  std::uint16_t buffer = 0;           ///< recv_many: what to hand to `recycle`; meaningful if data is not null
+  int result = 0;                   ///< >= 0, or -errno
+  bool more = false;                ///< multishot: the operation is still armed
+  const std::byte* data = nullptr;  ///< recv_many: the bytes; they stay valid until `backend::recycle(buffer)`
+  std::uint16_t buffer = 0;         ///< recv_many: what to hand to `recycle`; meaningful if data is not null
 };
 
 class backend;
@@ -68,7 +68,7 @@ class operation {
   std::uint32_t flags = 0;
   std::uint64_t offset = ~std::uint64_t{0};
   void* second = nullptr;
-  handler on_complete = nullptr;   ///< called on the home worker; must not run user code
+  handler on_complete = nullptr;  ///< called on the home worker; must not run user code
 
   /// The backend's own words: set and read by the backend only.
   struct {
@@ -80,12 +80,12 @@ class operation {
 
 /// Figures a backend keeps for the runtime's metrics.
 struct backend_counters {
-  std::uint64_t submissions = 0;   ///< operations handed to the system
-  std::uint64_t completions = 0;   ///< reports received
-  std::uint64_t enters = 0;        ///< system calls made to submit or to wait
-  std::uint64_t stalls = 0;        ///< times the submission queue was full and had to be flushed early
-  std::uint64_t overflows = 0;     ///< completions that the system had to keep aside
-  std::uint64_t no_buffers = 0;    ///< recv_many ended for want of a pooled buffer
+  std::uint64_t submissions = 0;  ///< operations handed to the system
+  std::uint64_t completions = 0;  ///< reports received
+  std::uint64_t enters = 0;       ///< system calls made to submit or to wait
+  std::uint64_t stalls = 0;       ///< times the submission queue was full and had to be flushed early
+  std::uint64_t overflows = 0;    ///< completions that the system had to keep aside
+  std::uint64_t no_buffers = 0;   ///< recv_many ended for want of a pooled buffer
 };
 
 /// What one worker uses to talk to the system.
@@ -112,6 +112,9 @@ class backend {
   /// @param from the backend of the worker that calls, or null on a foreign thread
   virtual void wake(backend* from) noexcept = 0;
 
+  /// The clock that timers follow. The simulator has its own.
+  virtual std::chrono::steady_clock::time_point now() const noexcept { return std::chrono::steady_clock::now(); }
+
   /// Gives a pooled receive buffer back (home thread only).
   virtual void recycle(std::uint16_t buffer) noexcept = 0;
 
@@ -126,12 +129,15 @@ class backend {
 
 /// What a backend factory is told about the runtime it serves.
 struct backend_options {
-  unsigned entries = 1024;             ///< submission queue slots, a power of two
-  unsigned buffers = 512;              ///< pooled receive buffers per worker, a power of two up to 32768
-  unsigned buffer_size = 4096;         ///< bytes in each
+  unsigned entries = 1024;      ///< submission queue slots, a power of two
+  unsigned buffers = 512;       ///< pooled receive buffers per worker, a power of two up to 32768
+  unsigned buffer_size = 4096;  ///< bytes in each
 };
 
 /// Makes the backend of one worker. The runtime calls it once per worker.
 using backend_factory = std::unique_ptr<backend> (*)(const backend_options&);
+
+/// The factory used where the runtime's options name none. Declared here, defined by `io`.
+std::unique_ptr<backend> make_default_backend(const backend_options& options);
 
 }  // namespace weir

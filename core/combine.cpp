@@ -1,0 +1,53 @@
+#include <weir/core/combine.hpp>
+
+#include <weir/core/worker.hpp>
+
+namespace weir::detail {
+
+void launch_branch(group& owner, fiber& branch, std::coroutine_handle<> frame, fiber& parent) noexcept {
+  auto& promise = promise_of(frame);
+  promise.continuation = first_frame;
+  promise.running = &branch;
+  branch.frame = frame;
+  branch.resume_at = frame;
+  branch.context = keep(parent.context);
+  std::uint8_t flags = parent.has(fiber::shared) ? fiber::shared : 0;
+  if (parent.has(fiber::affine)) flags |= fiber::affine;
+  branch.prepare(flags);
+  owner.add(branch);
+  start(branch, *parent.on);
+}
+
+fan_out::fan_out(policy rule, fiber& parent) noexcept
+    : group(parent.owner->enclosing_scope(), parent.has(fiber::shared)), rule_(rule) {}
+
+void fan_out::start_branch(fiber& branch, std::coroutine_handle<> frame, fiber& parent) noexcept {
+  launch_branch(*this, branch, frame, parent);
+}
+
+const char* fan_out::what() const noexcept {
+  switch (rule_) {
+    case policy::all: return "all";
+    case policy::settled: return "all_settled";
+    case policy::race: return "race";
+    case policy::any: return "any";
+  }
+  return "branches";
+}
+
+void fan_out::settled(fiber& f) noexcept {
+  drop(std::exchange(f.context, nullptr));
+  auto& error = promise_of(f.frame).error;
+  bool decides = false;
+  switch (rule_) {
+    case policy::all: decides = error != nullptr && !(is_cancelled() && failure(error).is_cancelled()); break;
+    case policy::settled: break;
+    case policy::race: decides = true; break;
+    case policy::any: decides = error == nullptr; break;
+  }
+  fiber* nobody = nullptr;
+  if (decides && decided_.compare_exchange_strong(nobody, &f, std::memory_order_acq_rel)) cancel_members();
+  if (on_free != nullptr) on_free(*this);
+}
+
+}  // namespace weir::detail

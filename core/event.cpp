@@ -1,0 +1,46 @@
+#include <weir/core/event.hpp>
+
+namespace weir {
+
+void event::set() noexcept {
+  detail::waiter_list released;
+  {
+    detail::spin_guard guard(lock_);
+    set_.store(true, std::memory_order_release);
+    released = waiters_.take();
+  }
+  for (auto* each = released.front(); each != nullptr;) {
+    auto* next = each->next;  // the waiter is gone once it is scheduled
+    auto& who = *each->who;
+    who.unblock();
+    detail::schedule(who);
+    each = next;
+  }
+}
+
+bool event::awaiter::suspend(detail::fiber& f, std::coroutine_handle<> h) noexcept {
+  if (!f.block(*this, h)) {
+    stopped_ = true;
+    return false;
+  }
+  place_.who = &f;
+  detail::spin_guard guard(on_->lock_);
+  stopped_ = f.must_stop();
+  if (!stopped_ && !on_->set_.load(std::memory_order_relaxed)) {
+    on_->waiters_.push(place_);
+    return true;
+  }
+  guard.unlock();
+  f.unblock();
+  return false;
+}
+
+bool event::awaiter::interrupt(detail::fiber&) noexcept {
+  detail::spin_guard guard(on_->lock_);
+  if (!place_.queued) return false;
+  on_->waiters_.erase(place_);
+  stopped_ = true;
+  return true;
+}
+
+}  // namespace weir

@@ -1,0 +1,202 @@
+#include <weir/core/scope.hpp>
+
+#include <weir/core/combine.hpp>
+#include <weir/core/time.hpp>
+#include <weir/core/worker.hpp>
+
+#include <algorithm>
+
+namespace weir {
+namespace detail {
+namespace {
+
+// Failures beyond the first that a scope keeps; a scope with a million failing children must not grow by them.
+constexpr std::size_t kept_failures = 32;
+
+struct named_child : child {
+  std::string label;
+};
+
+}  // namespace
+
+void drop(context_node* node) noexcept {
+  while (node != nullptr && node->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    auto* parent = node->parent;
+    node->destroy(node);
+    node = parent;
+  }
+}
+
+child* child::make(std::string_view name) {
+  if (name.empty()) return new (frame_allocate(sizeof(child))) child;
+  auto* record = new named_child;
+  record->label = name;
+  record->add_flag(named);
+  return record;
+}
+
+void child::destroy(child* record) noexcept {
+  if (record->frame) record->frame.destroy();
+  detail::drop(record->context);
+  if (record->has(named)) {
+    delete static_cast<named_child*>(record);
+    return;
+  }
+  record->~child();
+  frame_free(record, sizeof(child));
+}
+
+std::string_view child::name() const noexcept {
+  return has(named) ? std::string_view(static_cast<const named_child*>(this)->label) : std::string_view();
+}
+
+void child::drop() noexcept {
+  std::uint8_t before;
+  if (has(shared)) {
+    before = state.fetch_or(dropped, std::memory_order_acq_rel);
+  } else {
+    before = state.load(std::memory_order_relaxed);
+    state.store(before | dropped, std::memory_order_relaxed);
+  }
+  if ((before & done) != 0) destroy(this);
+}
+
+}  // namespace detail
+
+scope::scope(detail::fiber& parent, scope_options options)
+    : group(this, parent.on->shared()),
+      home_(parent.on->home()),
+      outer_(parent.owner->enclosing_scope()),
+      options_(std::move(options)) {}
+
+scope::scope(detail::executor& home, scope_options options, bool shared)
+    : group(this, shared), home_(home), options_(std::move(options)) {}
+
+scope::~scope() = default;
+
+std::uint8_t scope::flags_for(bool local) const noexcept {
+  std::uint8_t flags = 0;
+  if (is_shared()) flags |= detail::fiber::shared;
+  if (local || (is_shared() && !home_.steals())) flags |= detail::fiber::affine;
+  return flags;
+}
+
+void scope::adopt(detail::child& record, std::coroutine_handle<> frame, bool local) noexcept {
+  auto& promise = detail::promise_of(frame);
+  promise.continuation = detail::first_frame;
+  promise.running = &record;
+  record.frame = frame;
+  record.resume_at = frame;
+  std::uint8_t kept = record.has(detail::fiber::named) ? detail::fiber::named : 0;
+  record.prepare(static_cast<std::uint8_t>(flags_for(local) | detail::fiber::counted | kept));
+  if (auto* running = detail::current_execution()) record.context = detail::keep(running->context);
+  add(record);
+}
+
+void scope::start_child(detail::child& record, std::coroutine_handle<> frame, bool local) noexcept {
+  auto* here = detail::current_worker();
+  if (here == nullptr || &here->home() != &home_) return start_on(0, record, frame);
+  adopt(record, frame, local);
+  detail::start(record, *here);
+}
+
+void scope::start_on(unsigned index, detail::child& record, std::coroutine_handle<> frame) noexcept {
+  auto& workers = home_.workers();
+  auto& target = *workers[index % workers.size()];
+  if (detail::current_worker() == &target) {
+    adopt(record, frame, true);
+    return detail::start(record, target);
+  }
+  record.on = &target;
+  adopt(record, frame, true);
+  home_.spawned_elsewhere();
+  target.post(detail::ready::of(record));
+}
+
+void scope::add_branch(detail::fiber& branch, std::coroutine_handle<> frame, detail::fiber& parent) noexcept {
+  body_ = &branch;
+  detail::launch_branch(*this, branch, frame, parent);
+}
+
+void scope::settled(detail::fiber& f) noexcept {
+  auto& error = detail::promise_of(f.frame).error;
+  if (!error) return;
+  bool ordered = is_cancelled() || f.has(detail::fiber::cancelled);
+  if (ordered && failure(error).is_cancelled()) return;
+  if (&f == body_) {
+    fail(error);
+  } else {
+    child_failed(error);
+  }
+}
+
+void scope::child_failed(std::exception_ptr why) noexcept {
+  if (!options_.on_child_failure) return fail(std::move(why));
+  try {
+    options_.on_child_failure(std::move(why));
+  } catch (...) {
+    fail(std::current_exception());
+  }
+}
+
+void scope::fail(std::exception_ptr why) noexcept {
+  {
+    detail::spin_guard guard(lock_, is_shared());
+    if (!first_failure_) {
+      first_failure_ = std::move(why);
+    } else if (other_failures_.size() < detail::kept_failures) {
+      other_failures_.push_back(std::move(why));
+    }
+  }
+  cancel_members();
+}
+
+std::exception_ptr scope::failure_of_all() noexcept {
+  if (!first_failure_) return nullptr;
+  return attach(std::exchange(first_failure_, nullptr), std::exchange(other_failures_, {}));
+}
+
+// A child's frame goes before the child leaves the scope: what its arguments refer to may belong to the parent.
+void scope::finish(detail::fiber& f) noexcept {
+  settled(f);
+  if (!f.has(detail::fiber::counted)) {
+    depart(f);
+    return;
+  }
+  auto& record = static_cast<detail::child&>(f);
+  if ((record.state.load(std::memory_order_acquire) & detail::child::dropped) != 0) {
+    std::exchange(record.frame, nullptr).destroy();
+    depart(f);
+    detail::child::destroy(&record);
+    return;
+  }
+  unlink_fiber(f);
+  auto waiter = record.joiner.exchange(detail::child::settled_mark, std::memory_order_acq_rel);
+  auto before = record.state.fetch_or(detail::child::done, std::memory_order_acq_rel);
+  if (waiter != 0) {
+    auto& joining = *reinterpret_cast<detail::fiber*>(waiter);
+    joining.unblock();
+    detail::schedule(joining);
+  }
+  if ((before & detail::child::dropped) != 0) detail::child::destroy(&record);
+  release();
+}
+
+void scope::close(std::chrono::nanoseconds grace) {
+  closing_.set();
+  detail::after_unowned(*this, grace, [this] { cancel(); });
+}
+
+task<void> scope::run_exits() {
+  auto& running = co_await detail::this_fiber{};
+  ++running.shields;
+  while (!exits_.empty()) {
+    auto cleanup = std::move(exits_.back());
+    exits_.pop_back();
+    auto outcome = co_await attempt(cleanup());
+    if (!outcome) fail(outcome.failure().exception());
+  }
+  --running.shields;
+}
+
+}  // namespace weir
