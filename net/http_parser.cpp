@@ -217,7 +217,7 @@ parser::fault parser::scan::request_line(request_head& head, const parser_option
   for (; starts_with(at, end, "\r\n"); at += 2) plain = false;  // RFC 9112 2.2 wants these ignored
   if (at != end && *at == '\n') return fault::bare_lf;
   if (at != end && *at == '\r') return fault::bare_cr;
-  head.raw = {at, 0};
+  head.raw = {at, static_cast<std::size_t>(end - at)};
   if (const fault why = read_method(head); why != fault::none) return why;
   ++at;
   skip_spaces();

@@ -1,7 +1,8 @@
 // net/http_parser.hpp: the receiving half of an HTTP/1.1 server without sockets: bytes in, events out. Rests on
 // llhttp in strict mode, whose verdict every message gets except heads of the plainest form, which a stricter scanner
 // of our own takes alone. Promises the same events however the input is cut, no allocation per request once warm, and
-// that no input makes it crash, hang or keep more than twice `max_head` bytes.
+// that no input makes it crash, hang, or keep more than `max_head` bytes of a head and as many of trailers, with the
+// two views of each header line.
 #pragma once
 
 #include <cstddef>

@@ -3,6 +3,7 @@
 #include <weir/net/http_writer.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <weir/net/http_chars.hpp>
@@ -24,6 +25,15 @@ int digits_of(std::uint64_t number) {
 char* put(char* at, std::string_view text) {
   if (!text.empty()) std::memcpy(at, text.data(), text.size());
   return at + text.size();
+}
+
+// For names and values, which are short: two words cost less than a call to memcpy.
+char* put_short(char* at, std::string_view text) {
+  if (text.size() < 8 || text.size() > 16) return put(at, text);
+  std::memcpy(at, text.data(), 8);
+  at += text.size();
+  std::memcpy(at - 8, text.data() + text.size() - 8, 8);
+  return at;
 }
 
 char* put_number(char* at, std::uint64_t number, int digits) {
@@ -182,16 +192,20 @@ std::size_t head_writer::measure() {
 }
 
 void head_writer::write(char* at) const {
-  at = put(at, "HTTP/1.1 "sv);
-  at = put_number(at, static_cast<std::uint64_t>(response.status), 3);
-  *at++ = ' ';
-  at = put(at, reason);
-  at = put(at, "\r\n"sv);
+  if (response.status == 200 && response.reason.empty()) {
+    at = put(at, "HTTP/1.1 200 OK\r\n"sv);
+  } else {
+    at = put(at, "HTTP/1.1 "sv);
+    at = put_number(at, static_cast<std::uint64_t>(response.status), 3);
+    *at++ = ' ';
+    at = put(at, reason);
+    at = put(at, "\r\n"sv);
+  }
   for (const header& line : response.headers) {
     if (is_ours(line, own, p.drop_connection)) continue;
-    at = put(at, line.name);
+    at = put_short(at, line.name);
     at = put(at, ": "sv);
-    at = put(at, line.value);
+    at = put_short(at, line.value);
     at = put(at, "\r\n"sv);
   }
   if (dated) {
@@ -260,9 +274,10 @@ void write_date_line(std::chrono::sys_seconds second, char* line) {
     put_number(line + at, static_cast<std::uint64_t>(value), digits);
   };
   put(line, date_template);
-  put(line + 6, "SunMonTueWedThuFriSat"sv.substr(3 * weekday(day).c_encoding(), 3));
+  put(line + 6, "SunMonTueWedThuFriSat"sv.substr(std::size_t{3} * weekday(day).c_encoding(), 3));
   number(11, static_cast<int>(static_cast<unsigned>(date.day())), 2);
-  put(line + 14, "JanFebMarAprMayJunJulAugSepOctNovDec"sv.substr(3 * (static_cast<unsigned>(date.month()) - 1), 3));
+  put(line + 14,
+      "JanFebMarAprMayJunJulAugSepOctNovDec"sv.substr(std::size_t{3} * (static_cast<unsigned>(date.month()) - 1), 3));
   number(18, static_cast<int>(date.year()), 4);
   number(23, static_cast<int>(time.hours().count()), 2);
   number(26, static_cast<int>(time.minutes().count()), 2);
@@ -294,10 +309,17 @@ head_result append_response_head(std::string& out, const response_head& response
     if (fault != header_fault::none) return {.fault = fault, .index = i};
   }
   const plan p = make_plan(response, own);
-  head_writer writer{response, own, p, response.reason.empty() ? status_text(response.status) : response.reason};
-  const std::size_t before = out.size();
-  out.resize(before + writer.measure());
-  writer.write(out.data() + before);
+  const std::string_view reason = response.reason.empty() ? status_text(response.status) : response.reason;
+  head_writer writer{response, own, p, reason};
+  const std::size_t size = writer.measure();
+  std::array<char, 512> local;  // a copy is cheaper than having the string fill itself with zeros first
+  if (size <= local.size()) {
+    writer.write(local.data());
+    out.append(local.data(), size);
+  } else {
+    out.resize(out.size() + size);
+    writer.write(out.data() + out.size() - size);
+  }
   return {.body = p.sent, .keep_alive = p.keep_alive};
 }
 
