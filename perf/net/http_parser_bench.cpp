@@ -86,4 +86,3 @@ BENCHMARK(parse_browser);
 BENCHMARK(parse_browser_by_llhttp);
 BENCHMARK(parse_chunked_upload);
 BENCHMARK(write_hello_head);
-BENCHMARK_MAIN();
