@@ -1,4 +1,4 @@
-// core/blocking_pool.hpp: the threads behind `blocking`. Not part of the public surface.
+// core/blocking_pool.hpp: the threads behind `blocking`. Private to core.
 #pragma once
 
 #include <weir/core/blocking.hpp>

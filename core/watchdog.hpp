@@ -1,5 +1,5 @@
 // core/watchdog.hpp: a thread that notices workers held too long by one fiber, and prints the task dump on a
-// signal. Not part of the public surface. It exists only where one of the two is asked for.
+// signal. Private to core. It exists only where one of the two is asked for.
 #pragma once
 
 #include <weir/core/runtime.hpp>

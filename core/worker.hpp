@@ -1,5 +1,5 @@
-// core/worker.hpp: the executor's inside: one worker, its queues and its turn. Not part of the public
-// surface. A worker is a thread with a backend, a timer wheel and these queues:
+// core/worker.hpp: the executor's inside: one worker, its queues and its turn. Private to core.
+// A worker is a thread with a backend, a timer wheel and these queues:
 //   fresh       affine fibers that start at once, still within the callback that made them
 //   ticks       next_tick callbacks            } drained after every callback and every resume of an
 //   microtasks  queue_microtask, affine wakes  } affine fiber, ticks first, until both are empty
