@@ -7,7 +7,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <map>
 #include <string>
@@ -72,7 +72,7 @@ std::unique_ptr<backend> started(const uring_limits& limits, const backend_optio
 }
 
 struct connection {
-  int client = -1;
+  int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   int server = -1;
   connection() {
     const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -83,7 +83,6 @@ struct connection {
     socklen_t length = sizeof address;
     require(::bind(listener, name, length) == 0 && ::listen(listener, 1) == 0, "listen");
     require(::getsockname(listener, name, &length) == 0, "getsockname");
-    client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     require(::connect(client, name, length) == 0, "connect");
     server = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     require(server >= 0, "accept");
@@ -186,6 +185,44 @@ double ping_pong_ns(backend& io, std::size_t connections, bool many) {
   return took / static_cast<double>(now - from);
 }
 
+/// The same with the clients on a thread of their own, as a server has it: CPU of the serving thread.
+double serve_ns(const uring_limits& limits, std::size_t connections, bool many) {
+  constexpr long passes = 150'000;
+  std::vector<connection> wires(connections);
+  std::atomic<bool> stop{false};
+  std::thread clients([&] {
+    const auto io = started({});
+    std::vector<end> ends(connections);
+    for (std::size_t i = 0; i < connections; ++i) ends[i].open(*io, wires[i].client, true);
+    char ball[64] = {};
+    for (auto& wire : wires) require(::send(wire.client, ball, sizeof ball, 0) == sizeof ball, "send");
+    while (!stop.load()) io->poll(1ms);
+    for (auto& wire : wires) ::shutdown(wire.client, SHUT_RDWR);
+    while (io->in_flight() != 0) io->poll(10ms);
+  });
+  const auto io = started(limits);
+  std::vector<end> ends(connections);
+  for (std::size_t i = 0; i < connections; ++i) ends[i].open(*io, wires[i].server, many);
+  const auto total = [&] {
+    long sum = 0;
+    for (const auto& each : ends) sum += each.passes;
+    return sum;
+  };
+  while (total() < passes / 10) io->poll(1s);
+  const long from = total();
+  const double begin = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+  long now = from;
+  while (now - from < passes) {
+    for (int i = 0; i < 64; ++i) io->poll(1s);
+    now = total();
+  }
+  const double took = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
+  stop.store(true);
+  while (io->in_flight() != 0) io->poll(10ms);
+  clients.join();
+  return took / static_cast<double>(now - from);
+}
+
 uring_limits ring_of(uring_ring kind) {
   uring_limits limits;
   limits.ring = kind;
@@ -207,6 +244,9 @@ void measure_rings(table& out) {
           out.add("pass_64B_cpu_" + std::string(name) + (many ? "_multishot_c" : "_oneshot_c") +
                       std::to_string(connections),
                   ping_pong_ns(*io, connections, many));
+          out.add("serve_64B_cpu_" + std::string(name) + (many ? "_multishot_c" : "_oneshot_c") +
+                      std::to_string(connections),
+                  serve_ns(ring_of(kind), connections, many));
         }
       }
     }
