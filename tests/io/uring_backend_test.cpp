@@ -7,10 +7,14 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -21,6 +25,8 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -1176,6 +1182,40 @@ TEST(UringBackend, may_be_destroyed_on_another_thread_without_harm_to_the_rings_
 TEST(UringBackend, may_be_made_and_dropped_without_being_started) {
   SKIP_WITHOUT_URING();
   for (int i = 0; i < 20; ++i) EXPECT_NE(make_uring_backend({}), nullptr);
+}
+
+// Makes io_uring_setup fail in this process, as a container's filter does.
+void refuse_io_uring(int error) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+    std::fputs("no filter\n", stderr);
+    std::_Exit(2);
+  }
+}
+
+[[noreturn]] void say_why_there_is_none(int error) {
+  refuse_io_uring(error);
+  if (uring_available()) std::_Exit(3);
+  try {
+    make_uring_backend({});
+  } catch (const std::system_error& refused) {
+    std::fprintf(stderr, "%d: %s", refused.code().value(), refused.what());
+    std::fprintf(stderr, "%s", uring_report().c_str());
+    std::_Exit(refused.code().value() == error ? 0 : 4);
+  }
+  std::_Exit(5);
+}
+
+TEST(UringBackendDeathTest, says_what_to_do_where_io_uring_is_refused) {
+  EXPECT_EXIT(say_why_there_is_none(EPERM), ::testing::ExitedWithCode(0), "seccomp profile.*no io_uring on Linux");
+  EXPECT_EXIT(say_why_there_is_none(ENOSYS), ::testing::ExitedWithCode(0), "use the epoll backend.*no io_uring on");
+  EXPECT_EXIT(say_why_there_is_none(EMFILE), ::testing::ExitedWithCode(0), "RLIMIT_NOFILE.*no io_uring on");
 }
 
 TEST(UringBackend, leaves_no_descriptor_behind) {
