@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 namespace weir::net {
-namespace detail {
+namespace sockets {
 
 std::chrono::milliseconds accept_pause(int errno_value) noexcept {
   switch (errno_value) {
@@ -47,7 +47,7 @@ void set_option(int fd, int level, int name, int value) {
   if (::setsockopt(fd, level, name, &value, sizeof value) != 0) throw weir::net_error(errno, "setsockopt");
 }
 
-}  // namespace detail
+}  // namespace sockets
 
 namespace {
 
@@ -126,18 +126,18 @@ void tcp_stream::abort() noexcept {
   close();
 }
 
-void tcp_stream::set_no_delay(bool on) { detail::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0); }
+void tcp_stream::set_no_delay(bool on) { sockets::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0); }
 
 void tcp_stream::set_keep_alive(const keep_alive_options& options) {
-  detail::set_option(fd(), SOL_SOCKET, SO_KEEPALIVE, options.enable ? 1 : 0);
+  sockets::set_option(fd(), SOL_SOCKET, SO_KEEPALIVE, options.enable ? 1 : 0);
   if (!options.enable) return;
   if (options.idle.count() > 0) {
-    detail::set_option(fd(), IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(options.idle.count()));
+    sockets::set_option(fd(), IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(options.idle.count()));
   }
   if (options.interval.count() > 0) {
-    detail::set_option(fd(), IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(options.interval.count()));
+    sockets::set_option(fd(), IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(options.interval.count()));
   }
-  if (options.count > 0) detail::set_option(fd(), IPPROTO_TCP, TCP_KEEPCNT, options.count);
+  if (options.count > 0) sockets::set_option(fd(), IPPROTO_TCP, TCP_KEEPCNT, options.count);
 }
 
 address tcp_stream::local() const { return name_of(fd(), ::getsockname); }
@@ -147,11 +147,11 @@ address tcp_stream::remote() const { return name_of(fd(), ::getpeername); }
 
 tcp_listener::tcp_listener(const address& where, const listen_options& options)
     : socket_(open_socket(where, "listen")), no_delay_(options.no_delay && where.is_ip()) {
-  if (where.is_ip() && options.reuse_address) detail::set_option(fd(), SOL_SOCKET, SO_REUSEADDR, 1);
-  if (options.reuse_port) detail::set_option(fd(), SOL_SOCKET, SO_REUSEPORT, 1);
-  if (where.family() == family::ipv6) detail::set_option(fd(), IPPROTO_IPV6, IPV6_V6ONLY, options.ipv6_only ? 1 : 0);
+  if (where.is_ip() && options.reuse_address) sockets::set_option(fd(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (options.reuse_port) sockets::set_option(fd(), SOL_SOCKET, SO_REUSEPORT, 1);
+  if (where.family() == family::ipv6) sockets::set_option(fd(), IPPROTO_IPV6, IPV6_V6ONLY, options.ipv6_only ? 1 : 0);
   // Accepted sockets inherit it, which saves a system call each.
-  if (no_delay_) detail::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1);
+  if (no_delay_) sockets::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1);
   if (where.family() == family::unix_path && options.remove_stale_unix) remove_stale(where);
   if (::bind(fd(), where.data(), where.size()) != 0 || ::listen(fd(), options.backlog) != 0) {
     throw listen_error(errno, where);
@@ -165,10 +165,10 @@ task<tcp_stream> tcp_listener::accept() {
     auto taken = co_await attempt(io::count_operation(opcode::accept, fd(), nullptr, 0, 0, {"accept"}));
     if (taken) co_return tcp_stream(static_cast<int>(*taken));
     int why = taken.failure().error().errno_value();
-    auto pause = detail::accept_pause(why);
+    auto pause = sockets::accept_pause(why);
     if (pause.count() > 0) {
       co_await sleep(pause);
-    } else if (!detail::accept_passes_over(why)) {
+    } else if (!sockets::accept_passes_over(why)) {
       co_return taken.failure();
     }
   }

@@ -146,12 +146,12 @@ task<tcp_listener> listen(std::string_view where, listen_options options = {});
 task<tcp_stream> connect(address where, connect_options options = {});
 task<tcp_stream> connect(std::string_view where, connect_options options = {});
 
-namespace detail {
+namespace sockets {
 /// How long to leave `accept` alone after `errno_value`; zero: it is no shortage of resources.
 std::chrono::milliseconds accept_pause(int errno_value) noexcept;
 /// A connection that broke before it was accepted.
 bool accept_passes_over(int errno_value) noexcept;
 void set_option(int fd, int level, int name, int value);
-}  // namespace detail
+}  // namespace sockets
 
 }  // namespace weir::net
