@@ -16,6 +16,12 @@
 namespace weir {
 namespace {
 
+#ifdef NDEBUG
+constexpr auto default_stall_limit = std::chrono::milliseconds(0);
+#else
+constexpr auto default_stall_limit = std::chrono::milliseconds(250);
+#endif
+
 struct process_hooks {
   std::mutex mutex;
   std::function<bool(std::exception_ptr)> uncaught;
@@ -144,6 +150,7 @@ task<void> run_plain(run_group& above, detail::executor& home, task<void> main) 
 
 runtime_options complete(runtime_options options) {
   if (options.workers == 0) options.workers = available_parallelism();
+  if (!options.stall_after) options.stall_after = default_stall_limit;
   // A spin helps only where the thread that is to answer has a processor of its own.
   if (options.workers > available_parallelism()) options.spin = std::chrono::microseconds(0);
   return options;

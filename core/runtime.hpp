@@ -35,12 +35,9 @@ struct runtime_options {
   /// How long a worker looks for completions before it sleeps, while they come thick and fast; an idle
   /// process does not spin. Zero: never. Measured in peers' units: 20 us doubles the rate of one connection.
   std::chrono::microseconds spin = std::chrono::microseconds(20);
-  /// A fiber or callback that holds its worker longer than this is reported; zero: nobody looks.
-#ifdef NDEBUG
-  std::chrono::milliseconds stall_after = std::chrono::milliseconds(0);
-#else
-  std::chrono::milliseconds stall_after = std::chrono::milliseconds(250);
-#endif
+  /// A fiber or callback that holds its worker longer than this is reported (see on_stall); zero: nobody looks. Not
+  /// set: 250 ms where weir itself was built for debugging, else zero. It costs a thread that wakes now and then.
+  std::optional<std::chrono::milliseconds> stall_after = {};
   /// A signal on which the tasks alive are listed on standard error, e.g. SIGUSR1; 0: none.
   int dump_signal = 0;
   /// Threads that run `blocking` functions, at most; they are made on demand.

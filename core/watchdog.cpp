@@ -71,14 +71,14 @@ void report(const stall& seen) {
 
 watchdog::watchdog(executor& home) : home_(home), samples_(home.workers().size()) {
   auto& options = home.options();
-  if (options.stall_after.count() <= 0 && options.dump_signal == 0) return;
+  if (options.stall_after->count() <= 0 && options.dump_signal == 0) return;
   if (options.dump_signal != 0) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, options.dump_signal);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
   }
-  if (options.stall_after.count() > 0) {
+  if (options.stall_after->count() > 0) {
     struct sigaction act = {};
     act.sa_handler = describe_running;
     act.sa_flags = SA_RESTART;
@@ -102,14 +102,14 @@ void watchdog::watch() {
   sigaddset(&set, SIGURG);
   if (options.dump_signal != 0) sigaddset(&set, options.dump_signal);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  auto period = options.stall_after.count() > 0 ? std::max(options.stall_after / 4, std::chrono::milliseconds(1))
+  auto period = options.stall_after->count() > 0 ? std::max(*options.stall_after / 4, std::chrono::milliseconds(1))
                                                 : std::chrono::milliseconds(1000);
   timespec pause = {.tv_sec = period.count() / 1000, .tv_nsec = period.count() % 1000 * 1'000'000};
   while (!stopping_.load(std::memory_order_acquire)) {
     int seen = sigtimedwait(&set, nullptr, &pause);
     if (seen > 0 && seen == options.dump_signal) fmt::print(stderr, "{}", dump(home_));
     auto now = std::chrono::steady_clock::now();
-    for (unsigned i = 0; options.stall_after.count() > 0 && i < samples_.size(); ++i) look(i, now);
+    for (unsigned i = 0; options.stall_after->count() > 0 && i < samples_.size(); ++i) look(i, now);
   }
 }
 
@@ -123,7 +123,7 @@ void watchdog::look(unsigned index, std::chrono::steady_clock::time_point now) {
     return;
   }
   auto lasting = std::chrono::duration_cast<std::chrono::milliseconds>(now - last.since);
-  if (last.reported || lasting < home_.options().stall_after) return;
+  if (last.reported || lasting < *home_.options().stall_after) return;
   last.reported = true;
   stall seen = {.worker = index, .held = lasting};
   held.state.store(1, std::memory_order_release);
