@@ -905,6 +905,10 @@ std::size_t uring_backend::report_queue() noexcept {
   return count;
 }
 
+// Cancelling what blocks one of the kernel's threads interrupts it. Some operations (openat of a fifo, on 6.18) then
+// end with an error from between the kernel's own walls: ERESTARTSYS and its kin, 512 to 516.
+bool was_interrupted(int result) { return result == -EINTR || (result <= -512 && result >= -516); }
+
 /// @return true if an operation was reported
 bool uring_backend::dispatch(const io_uring_cqe& cqe) noexcept {
   if ((cqe.user_data & tag_mask) != tag_operation) {
@@ -924,7 +928,9 @@ bool uring_backend::dispatch(const io_uring_cqe& cqe) noexcept {
   }
   if ((op.home.state & backlog_bit) != 0) [[unlikely]]
     backlog_.remove(op);  // no use to cancel it any more
-  if (report.result == -EINTR && (op.home.state & cancel_asked_bit) != 0) report.result = -ECANCELED;
+  if (was_interrupted(report.result)) {
+    report.result = (op.home.state & cancel_asked_bit) != 0 ? -ECANCELED : -EINTR;
+  }
   finish(op, report);
   return true;
 }

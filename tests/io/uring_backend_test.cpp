@@ -754,6 +754,20 @@ TEST_P(UringBackend, cancels_what_has_not_reached_the_kernel_yet) {
   EXPECT_EQ(op.reports(), 1u);
 }
 
+TEST_P(UringBackend, cancels_what_blocks_a_thread_of_the_kernel) {
+  rig io = make();
+  const scratch dir;
+  std::string fifo = dir / "a";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  recorded open{opcode::openat, AT_FDCWD};  // waits for a writer that never comes
+  open.buffer = fifo.data();
+  open.flags = O_RDONLY | O_CREAT;  // O_CREAT: otherwise io_uring opens a fifo as with O_NONBLOCK
+  io->submit(open);
+  io->poll(20ms);
+  ASSERT_EQ(open.reports(), 0u);
+  EXPECT_EQ(io.cancel(open), -ECANCELED);
+}
+
 TEST_P(UringBackend, gives_a_cancelled_operation_its_result_if_that_came_first) {
   rig io = make();
   auto [reader, writer] = make_pipe();
@@ -1108,7 +1122,7 @@ TEST_P(UringWake, passes_between_two_workers_and_carries_what_was_written_before
   EXPECT_EQ(token, rounds);
 }
 
-TEST_P(UringWake, does_not_count_as_a_completion) {
+TEST_P(UringWake, does_not_count_as_a_completion_and_is_over_when_seen) {
   rig io{{}, limits()};
   std::atomic<bool> stop{false};
   std::thread other([&] {
@@ -1121,6 +1135,13 @@ TEST_P(UringWake, does_not_count_as_a_completion) {
   stop.store(true);
   other.join();
   EXPECT_EQ(io->counters().completions, 0u);
+  bool waited = false;
+  for (int i = 0; i < 20 && !waited; ++i) {
+    const auto begin = steady_clock::now();
+    io->poll(5ms);
+    waited = steady_clock::now() - begin >= 5ms;
+  }
+  EXPECT_TRUE(waited) << "an old wake-up still ends every poll";
 }
 
 // --- making and ending -----------------------------------------------------------------------------------------
@@ -1163,12 +1184,13 @@ TEST(UringBackendOptions, work_at_their_smallest) {
 
 TEST(UringBackend, may_be_destroyed_on_another_thread_without_harm_to_the_rings_of_that_thread) {
   SKIP_WITHOUT_URING();
-  rig mine;
+  const uring_limits shared = with(uring_ring::plain);  // one that the kernel lets any thread use
+  rig mine{{}, shared};
   recorded before;
   EXPECT_EQ(mine.run(before), 0);
   std::unique_ptr<backend> other;
   std::thread([&] {
-    other = make_uring_backend({});
+    other = make_uring_backend({}, shared);
     other->start();
     recorded op;
     other->submit(op);
