@@ -3,6 +3,8 @@
 // place). One backend belongs to one worker: only that worker's thread calls it, except for `wake`.
 #pragma once
 
+#include <weir/core/figure.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -80,12 +82,12 @@ class operation {
 
 /// Figures a backend keeps for the runtime's metrics.
 struct backend_counters {
-  std::uint64_t submissions = 0;  ///< operations handed to the system
-  std::uint64_t completions = 0;  ///< reports received
-  std::uint64_t enters = 0;       ///< system calls made to submit or to wait
-  std::uint64_t stalls = 0;       ///< times the submission queue was full and had to be flushed early
-  std::uint64_t overflows = 0;    ///< completions that the system had to keep aside
-  std::uint64_t no_buffers = 0;   ///< recv_many ended for want of a pooled buffer
+  figure submissions;  ///< operations handed to the system
+  figure completions;  ///< reports received
+  figure enters;       ///< system calls made to submit or to wait
+  figure stalls;       ///< times the submission queue was full and had to be flushed early
+  figure overflows;    ///< completions that the system had to keep aside
+  figure no_buffers;   ///< recv_many ended for want of a pooled buffer
 };
 
 /// What one worker uses to talk to the system.

@@ -194,6 +194,7 @@ void worker::overflow(fiber& f) noexcept {
 }
 
 void worker::post(ready item) noexcept {
+  executor::visit staying(executor_);
   auto head = mail_.load(std::memory_order_relaxed);
   do {
     item.place().next = head;
@@ -233,6 +234,19 @@ void worker::take_mail() noexcept {
 void worker::arm(timer_node& node, std::uint64_t deadline) noexcept {
   spin_guard guard(timers_lock_, shared_);
   timers_.insert(node, deadline);
+}
+
+// A canceller that came before the timer was armed has found nothing to stop, but its flag is seen under the lock.
+bool worker::arm_for(const fiber& waiter, timer_node& node, std::uint64_t deadline) noexcept {
+  spin_guard guard(timers_lock_, shared_);
+  if (waiter.must_stop()) return false;
+  timers_.insert(node, deadline);
+  return true;
+}
+
+std::uint64_t worker::next_millisecond() const noexcept {
+  auto now = std::chrono::ceil<std::chrono::milliseconds>(backend_->now().time_since_epoch());
+  return static_cast<std::uint64_t>(now.count());
 }
 
 bool worker::disarm(timer_node& node) noexcept {
@@ -418,6 +432,7 @@ void worker::run() {
   read_clock();
   timers_.start(loop_time_);
   drain();
+  read_clock();
   run_timers();
   while (!executor_.stopping()) {
     if (has_local_work() || executor_.has_injected()) {
@@ -462,7 +477,7 @@ bool worker::spin(std::chrono::steady_clock::time_point started, std::chrono::na
   if (limit <= std::chrono::nanoseconds(0)) return false;
   do {
     poll(std::chrono::nanoseconds(0));
-    if (has_local_work() || executor_.has_injected()) {
+    if (has_local_work() || executor_.has_injected() || (steals_ && executor_.any_ready())) {
       count.spins.add();
       return true;
     }
@@ -527,8 +542,11 @@ worker_metrics worker::metrics() const noexcept {
   m.wakes = count.wakes.get();
   m.spins = count.spins.get();
   m.lost_wakes = count.lost_wakes.get();
-  m.timers = timers_.size();
-  m.queued = ring_.size() + local_size_ + (lifo_.load(std::memory_order_relaxed) != nullptr ? 1 : 0);
+  {
+    spin_guard guard(timers_lock_, shared_);
+    m.timers = timers_.size();
+  }
+  m.queued = ring_.size() + static_cast<std::size_t>(local_size_.get()) + (lifo_.load(std::memory_order_relaxed) != nullptr ? 1 : 0);
   m.in_flight = backend_->in_flight();
   m.io = backend_->counters();
   return m;
@@ -537,7 +555,7 @@ worker_metrics worker::metrics() const noexcept {
 // ---- the workers together
 
 executor::executor(const runtime_options& options)
-    : options_(options), blocking_(options.blocking_threads, options.blocking_queue) {
+    : options_(options), blocking_(options_.blocking_threads, options_.blocking_queue) {
   for (unsigned i = 0; i < options_.workers; ++i) {
     workers_.push_back(std::make_unique<worker>(*this, i, options_.make_backend(options_.backend)));
   }
@@ -545,6 +563,7 @@ executor::executor(const runtime_options& options)
 
 executor::~executor() {
   for (auto& thread : threads_) thread.join();
+  for (backoff pause; visitors_.load(std::memory_order_acquire) != 0;) pause.pause();
 }
 
 void executor::run() {
@@ -578,7 +597,15 @@ void executor::inject(fiber& f) noexcept {
   inject(&one, 1);
 }
 
+executor::visit::visit(executor& of) noexcept {
+  worker* here = current_worker();
+  if (here != nullptr && &here->home() == &of) return;
+  visitors_ = &of.visitors_;
+  visitors_->fetch_add(1, std::memory_order_relaxed);
+}
+
 void executor::inject(fiber* const* first, std::uint32_t count) noexcept {
+  visit staying(*this);
   {
     std::lock_guard lock(inject_mutex_);
     for (std::uint32_t i = 0; i < count; ++i) injected_.push(ready::of(*first[i]));

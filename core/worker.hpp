@@ -124,8 +124,11 @@ class worker {
 
   // Timers. Arming is for the worker's own thread, disarming for any.
   void arm(timer_node& node, std::uint64_t deadline) noexcept;
+  /// The same on behalf of `waiter`, which is blocked on it. @return false if that has to stop: not armed then
+  [[nodiscard]] bool arm_for(const fiber& waiter, timer_node& node, std::uint64_t deadline) noexcept;
   bool disarm(timer_node& node) noexcept;
   std::uint64_t loop_time() const noexcept { return loop_time_; }  ///< milliseconds, read once a turn
+  std::uint64_t next_millisecond() const noexcept;                 ///< of the clock now, rounded up
   std::chrono::steady_clock::time_point clock() const noexcept { return backend_->now(); }
 
   /// Runs the callback of a job or timer under `as`; then whatever it queued is drained by the caller.
@@ -146,16 +149,8 @@ class worker {
 
   worker_metrics metrics() const noexcept;
 
-  // Figures written by this worker only, read by anyone.
-  struct counter {
-    std::atomic<std::uint64_t> value{0};
-    void add(std::uint64_t n = 1) noexcept {
-      value.store(value.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
-    }
-    std::uint64_t get() const noexcept { return value.load(std::memory_order_relaxed); }
-  };
   struct {
-    counter spawned, finished, polls, turns, steals, stolen, parks, wakes, callbacks, timers_fired, lost_wakes, spins;
+    figure spawned, finished, polls, turns, steals, stolen, parks, wakes, callbacks, timers_fired, lost_wakes, spins;
   } count;
 
   /// Wakes the worker if it sleeps. Any thread.
@@ -204,12 +199,12 @@ class worker {
 
   ready_list fresh_, ticks_, microtasks_, polled_, immediates_, closing_;
   ready_list local_;  // stealable fibers where nobody steals
-  std::uint32_t local_size_ = 0;
+  figure local_size_;
   std::atomic<fiber*> lifo_{nullptr};
   std::uint32_t lifo_streak_ = 0;
   std::uint32_t tick_ = 0;  // stealable resumes, for the turn of the inject queue
 
-  spin_lock timers_lock_;
+  mutable spin_lock timers_lock_;
   timer_wheel timers_;
   std::uint64_t loop_time_ = 0;
 
@@ -263,12 +258,27 @@ class executor {
 
   const runtime_options& options() const noexcept { return options_; }
   std::vector<std::unique_ptr<worker>>& workers() noexcept { return workers_; }
-  bool shared() const noexcept { return options_.workers > 1; }
-  bool steals() const noexcept { return shared() && options_.stealing; }
+  /// Whether another thread may look at fibers: a worker, or the watchdog that dumps them.
+  bool shared() const noexcept { return options_.workers > 1 || options_.dump_signal != 0; }
+  bool steals() const noexcept { return options_.workers > 1 && options_.stealing; }
+
+  /// Held by a foreign thread from the moment that it makes work visible until it has woken whom it must: the
+  /// work may end the run meanwhile.
+  class visit {
+   public:
+    explicit visit(executor& of) noexcept;
+    visit(const visit&) = delete;
+    visit& operator=(const visit&) = delete;
+    ~visit() {
+      if (visitors_ != nullptr) visitors_->fetch_sub(1, std::memory_order_release);
+    }
+
+   private:
+    std::atomic<std::uint32_t>* visitors_ = nullptr;
+  };
 
  private:
   runtime_options options_;
-  blocking_pool blocking_;
   std::vector<std::unique_ptr<worker>> workers_;
   std::vector<std::thread> threads_;
   std::atomic<bool> stopping_{false};
@@ -282,6 +292,9 @@ class executor {
   std::vector<worker*> idle_;
   std::atomic<std::uint32_t> idle_count_{0};
   std::atomic<std::uint32_t> searching_{0};
+  std::atomic<std::uint32_t> visitors_{0};
+
+  blocking_pool blocking_;  // last: its threads use the rest until they are joined
 };
 
 }  // namespace weir::detail

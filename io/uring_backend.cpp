@@ -573,7 +573,7 @@ class uring_backend final : public backend {
   io_uring ring_{};
   unsigned enter_fd_ = 0;  // the ring's descriptor, or its index among the thread's registered rings
   unsigned enter_flags_ = 0;
-  std::size_t in_flight_ = 0;
+  figure in_flight_;
   std::uint16_t generation_ = 0;
   operation_queue backlog_;
   operation_queue settled_;

@@ -16,7 +16,7 @@ struct server::shard {
   date_cache date;
   connection* first = nullptr;
   std::atomic<std::uint64_t> open{0};  // written by its worker and the acceptor
-  detail::worker::counter accepted, closed, requests, errors, handler_failures, disconnects;
+  figure accepted, closed, requests, errors, handler_failures, disconnects;
 
   std::string_view date_line() noexcept {
     timespec now;
