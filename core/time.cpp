@@ -22,11 +22,18 @@ std::uint32_t clamp32(std::uint64_t n) noexcept {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(n, std::numeric_limits<std::uint32_t>::max()));
 }
 
+void end_timer(timer_callback& c) noexcept {
+  c.over.store(true, std::memory_order_relaxed);
+  release(c);
+}
+
 void fire_timer(timer_node& node, worker& w) noexcept {
   auto& c = static_cast<timer_callback&>(node);
   auto& owner = *c.owner->enclosing_scope();
-  if (!owner.claim_timer(c, c.counted)) return release(c);
-  if (!c.cleared.load(std::memory_order_relaxed) && !owner.is_cancelled()) {
+  if (!owner.claim_timer(c, c.counted)) return end_timer(c);
+  bool wanted = !owner.is_cancelled() && !c.over.load(std::memory_order_relaxed);
+  if (!c.repeats) c.over.store(true, std::memory_order_relaxed);
+  if (wanted) {
     w.enter(&c);
     try {
       c.invoke(c);
@@ -35,13 +42,13 @@ void fire_timer(timer_node& node, worker& w) noexcept {
     }
     w.enter(nullptr);
   }
-  if (c.repeats && !c.cleared.load(std::memory_order_relaxed) && !owner.is_cancelled()) {
+  if (!c.over.load(std::memory_order_relaxed) && !owner.is_cancelled()) {
     auto next = c.deadline + c.delay;
     if (next <= w.loop_time()) next += (w.loop_time() - next) / c.delay * c.delay + c.delay;
     owner.add_timer(c, c.counted);
     w.arm(c, next);
   } else {
-    release(c);
+    end_timer(c);
   }
   owner.release();
 }
@@ -49,14 +56,11 @@ void fire_timer(timer_node& node, worker& w) noexcept {
 }  // namespace
 
 bool sleep_awaiter::suspend(fiber& f, std::coroutine_handle<> h) noexcept {
-  if (!f.block(*this, h)) {
-    stopped_ = true;
-    return false;
-  }
   home_ = f.on;
   waiter_ = &f;
   auto now = home_->clock();
-  auto wanted = absolute_ ? until_ - now : time_;
+  auto wanted = time_;
+  if (absolute_) wanted = until_ > now ? until_ - now : nanoseconds(0);
   duration = clamp32(whole_milliseconds(wanted));
   fire = [](timer_node& node, worker& w) noexcept {
     auto& self = static_cast<sleep_awaiter&>(node);
@@ -69,13 +73,18 @@ bool sleep_awaiter::suspend(fiber& f, std::coroutine_handle<> h) noexcept {
     }
   };
   auto limit = nanoseconds::max() - now.time_since_epoch();
-  home_->arm(*this, whole_milliseconds(now.time_since_epoch() + std::min(wanted, limit)));
-  return true;
+  auto until = whole_milliseconds(now.time_since_epoch() + std::min(wanted, limit));
+  bool blocked = f.block(*this, h);
+  if (blocked && home_->arm_for(f, *this, until)) return true;
+  if (blocked) f.unblock();
+  stopped_ = true;
+  return false;
 }
 
 bool sleep_awaiter::interrupt(fiber&) noexcept {
-  stopped_ = home_->disarm(*this);
-  return stopped_;
+  if (!home_->disarm(*this)) return false;
+  stopped_ = true;
+  return true;
 }
 
 void start_timer(timer_callback& c, scope* owner, nanoseconds delay, bool repeats, bool counted, const char* what) {
@@ -94,7 +103,7 @@ void start_timer(timer_callback& c, scope* owner, nanoseconds delay, bool repeat
   c.delay = std::max<std::uint64_t>(whole_milliseconds(delay), 1);
   c.duration = clamp32(c.delay);
   c.owner->add_timer(c, counted);
-  here->arm(c, here->loop_time() + c.delay);
+  here->arm(c, here->next_millisecond() + c.delay);
 }
 
 void release(timer_callback& c) noexcept {
@@ -104,8 +113,8 @@ void release(timer_callback& c) noexcept {
 }
 
 void stop_timer(timer_callback& c) noexcept {
-  c.cleared.store(true, std::memory_order_relaxed);
-  if (!c.home->disarm(c)) return;  // fired, firing, cleared, or dropped with its scope
+  if (c.over.exchange(true, std::memory_order_relaxed)) return;
+  if (!c.home->disarm(c)) return;  // firing, or being dropped with its scope
   c.owner->forget_timer(c, c.counted);
   release(c);
 }
@@ -114,8 +123,7 @@ group::dropped drop_scope_timer(member& m) noexcept {
   auto& c = static_cast<timer_callback&>(m);
   if (!c.home->disarm(c)) return group::dropped::firing;
   bool counted = c.counted;
-  c.cleared.store(true, std::memory_order_relaxed);
-  release(c);
+  end_timer(c);
   return counted ? group::dropped::counted : group::dropped::uncounted;
 }
 
@@ -127,10 +135,7 @@ void timer::clear() noexcept {
   if (callback_ != nullptr) detail::stop_timer(*callback_);
 }
 
-bool timer::active() const noexcept {
-  return callback_ != nullptr && (callback_->slot != detail::timer_node::unarmed ||
-                                  (callback_->repeats && !callback_->cleared.load(std::memory_order_relaxed)));
-}
+bool timer::active() const noexcept { return callback_ != nullptr && !callback_->over.load(std::memory_order_relaxed); }
 
 bool timer::has_ref() const noexcept { return callback_ != nullptr && callback_->counted; }
 
@@ -154,14 +159,24 @@ timer& timer::unref() noexcept {
 }
 
 timer& timer::refresh() noexcept {
-  if (callback_ == nullptr || !callback_->home->disarm(*callback_)) return *this;
-  callback_->home->arm(*callback_, callback_->home->loop_time() + callback_->delay);
+  if (!active() || !callback_->home->disarm(*callback_)) return *this;
+  callback_->home->arm(*callback_, callback_->home->next_millisecond() + callback_->delay);
   return *this;
 }
 
+namespace {
+
+std::chrono::steady_clock::time_point clock_here() noexcept {
+  auto* here = detail::current_worker();
+  return here != nullptr ? here->clock() : std::chrono::steady_clock::now();
+}
+
+}  // namespace
+
+// A century is as good as any longer period, and can be added to.
 interval::interval(std::chrono::nanoseconds period)
-    : period_(std::max<std::chrono::nanoseconds>(period, std::chrono::milliseconds(1))),
-      due_(std::chrono::steady_clock::now()) {}
+    : period_(std::clamp<std::chrono::nanoseconds>(period, std::chrono::milliseconds(1), std::chrono::hours(876'600))),
+      due_(clock_here()) {}
 
 task<std::uint64_t> interval::next() {
   auto now = (co_await detail::this_fiber{}).on->clock();

@@ -47,11 +47,11 @@ class [[nodiscard]] sleep_awaiter : private wait, private timer_node {
   bool stopped_ = false;
 };
 
-/// A callable timer. The wheel and the handle share it.
+/// A callable timer. The wheel, the handle and the tasks that its function returned share it.
 struct timer_callback : timer_node, member, execution {
   std::atomic<std::uint32_t> references{2};
-  std::atomic<bool> cleared{false};
-  bool counted = true;  // guarded by the scope's lock while the timer is armed
+  std::atomic<bool> over{false};  ///< no call will begin any more; `home` may be gone
+  bool counted = true;            // guarded by the scope's lock while the timer is armed
   bool repeats = false;
   std::uint64_t delay = 1;
   worker* home = nullptr;
@@ -65,17 +65,38 @@ struct timer_callback_of final : timer_callback {
   F function;
 };
 
+void release(timer_callback& c) noexcept;
+
+/// A share of a timer, for a task that its function has returned.
+class timer_share {
+ public:
+  explicit timer_share(timer_callback& c) noexcept : of_(&c) { c.references.fetch_add(1, std::memory_order_relaxed); }
+  timer_share(timer_share&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+  timer_share& operator=(timer_share&&) = delete;
+  ~timer_share() {
+    if (of_ != nullptr) release(*of_);
+  }
+  timer_callback& get() const noexcept { return *of_; }
+
+ private:
+  timer_callback* of_;
+};
+
+template <class F>
+task<void> run_timer_task(timer_share of) {
+  co_await static_cast<timer_callback_of<F>&>(of.get()).function();
+}
+
 template <class F>
 timer_callback& make_timer(F&& function) {
-  using stored = timer_callback_of<std::decay_t<F>>;
-  auto* made = new (frame_allocate(sizeof(stored))) stored(std::decay_t<F>(std::forward<F>(function)));
+  using kept = std::decay_t<F>;
+  using stored = timer_callback_of<kept>;
+  auto* made = new (frame_allocate(sizeof(stored))) stored(kept(std::forward<F>(function)));
   made->invoke = [](timer_callback& c) {
-    auto& self = static_cast<stored&>(c);
-    if constexpr (is_task<std::invoke_result_t<decltype(self.function)&>>) {
-      auto again = self.function;  // a repeating timer keeps its own
-      static_cast<void>(c.owner->enclosing_scope()->spawn_local(std::move(again)));
+    if constexpr (is_task<std::invoke_result_t<kept&>>) {
+      static_cast<void>(c.owner->enclosing_scope()->spawn_local(run_timer_task<kept>, timer_share(c)));
     } else {
-      self.function();
+      static_cast<stored&>(c).function();
     }
   };
   made->destroy = [](timer_callback& c) noexcept {
@@ -89,7 +110,6 @@ timer_callback& make_timer(F&& function) {
 void start_timer(timer_callback& c, scope* owner, std::chrono::nanoseconds delay, bool repeats, bool counted,
                  const char* what);
 void stop_timer(timer_callback& c) noexcept;
-void release(timer_callback& c) noexcept;
 group::dropped drop_scope_timer(member& m) noexcept;
 
 /// Calls `function` after `delay` unless `owner` has ended by then; does not keep it open.
@@ -160,8 +180,8 @@ class timer {
   detail::timer_callback* callback_ = nullptr;
 };
 
-/// Calls `function()` once, in the timers phase, when `delay` (at least one millisecond) has passed since the
-/// start of this turn of the loop (Node's setTimeout). The scope it was made in waits for it, unless `unref`; what
+/// Calls `function()` once, in the timers phase, when `delay` (at least one millisecond) has passed, never earlier
+/// (Node's setTimeout). The scope it was made in waits for it, unless `unref`; what
 /// it throws fails that scope; a task that it returns is spawned there. On the worker of the caller.
 template <class F>
   requires std::is_invocable_v<std::decay_t<F>&>
