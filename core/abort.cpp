@@ -25,10 +25,10 @@ class abort_state : public std::enable_shared_from_this<abort_state> {
   bool listen(abort_listener& l) noexcept {
     std::lock_guard lock(mutex_);
     if (aborted()) return false;
-    l.next = first_;
-    l.previous = nullptr;
-    if (first_ != nullptr) first_->previous = &l;
-    first_ = &l;
+    l.previous = last_;
+    l.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &l;
+    last_ = &l;
     l.linked = true;
     return true;
   }
@@ -56,12 +56,11 @@ class abort_state : public std::enable_shared_from_this<abort_state> {
     aborted_.store(true, std::memory_order_release);
     caller_ = std::this_thread::get_id();
     while (first_ != nullptr) {
-      auto* last = first_;  // in order of registration
-      while (last->next != nullptr) last = last->next;
-      unlink(*last);
-      calling_ = last;
+      auto& oldest = *first_;
+      unlink(oldest);
+      calling_ = &oldest;
       lock.unlock();
-      last->fire(*last);
+      oldest.fire(oldest);
       lock.lock();
       calling_ = nullptr;
     }
@@ -73,7 +72,7 @@ class abort_state : public std::enable_shared_from_this<abort_state> {
  private:
   void unlink(abort_listener& l) noexcept {
     (l.previous != nullptr ? l.previous->next : first_) = l.next;
-    if (l.next != nullptr) l.next->previous = l.previous;
+    (l.next != nullptr ? l.next->previous : last_) = l.previous;
     l.linked = false;
   }
 
@@ -81,6 +80,7 @@ class abort_state : public std::enable_shared_from_this<abort_state> {
   std::atomic<bool> aborted_{false};
   std::exception_ptr reason_;
   abort_listener* first_ = nullptr;
+  abort_listener* last_ = nullptr;
   abort_listener* calling_ = nullptr;
   std::thread::id caller_;
 };
@@ -185,6 +185,13 @@ struct abort_signal::registration::entry : detail::abort_listener {
 };
 
 abort_signal::registration::registration(std::unique_ptr<entry> made) noexcept : entry_(std::move(made)) {}
+
+abort_signal::registration::registration(registration&&) noexcept = default;
+
+abort_signal::registration& abort_signal::registration::operator=(registration&& other) noexcept {
+  std::swap(entry_, other.entry_);
+  return *this;
+}
 
 abort_signal::registration::~registration() {
   if (!entry_) return;

@@ -68,8 +68,8 @@ class abort_signal {
 
 class abort_signal::registration {
  public:
-  registration(registration&&) noexcept = default;
-  registration& operator=(registration&&) noexcept = default;
+  registration(registration&&) noexcept;
+  registration& operator=(registration&&) noexcept;
   ~registration();
 
  private:
@@ -176,7 +176,8 @@ template <class A>
 /// The same with a point in time.
 template <class A>
 [[nodiscard]] auto deadline(std::chrono::steady_clock::time_point when, A op) {
-  return timeout(when - std::chrono::steady_clock::now(), std::move(op));
+  auto now = std::chrono::steady_clock::now();
+  return timeout(when > now ? when - now : std::chrono::nanoseconds(0), std::move(op));
 }
 
 }  // namespace weir
