@@ -28,8 +28,10 @@ blocking_pool::~blocking_pool() {
   for (auto& thread : threads_) thread.join();
 }
 
-bool blocking_pool::submit(blocking_job& job) noexcept {
+bool blocking_pool::submit(blocking_job& job, bool& stopped) noexcept {
   std::lock_guard lock(mutex_);
+  stopped = job.waiter->must_stop();  // a canceller that came before the lock has found nothing to withdraw
+  if (stopped) return false;
   if (queued_ >= queue_limit_) return false;
   if (idle_ <= queued_ && alive_ < limit_ && !add_thread() && alive_ == 0) return false;
   job.previous = tail_;
@@ -124,14 +126,14 @@ bool blocking_job::submit(fiber& f, std::coroutine_handle<> h) noexcept {
     outcome_ = outcome::stopped;
     return false;
   }
-  if (pool_->submit(*this)) return true;
-  outcome_ = outcome::refused;
+  bool stopped = false;
+  if (pool_->submit(*this, stopped)) return true;
+  outcome_ = stopped ? outcome::stopped : outcome::refused;
   f.unblock();
   return false;
 }
 
 bool blocking_job::interrupt(fiber&) noexcept {
-  // Between `block` and `submit` a canceller of another worker may come too early; then the job runs.
   if (!pool_->withdraw(*this)) return false;
   outcome_ = outcome::stopped;
   return true;

@@ -17,8 +17,8 @@ class blocking_pool {
   blocking_pool& operator=(const blocking_pool&) = delete;
   ~blocking_pool();
 
-  /// @return false if the queue is full or no thread can be had
-  bool submit(blocking_job& job) noexcept;
+  /// @return false if the queue is full or no thread can be had, or if the waiter has to stop: `stopped` tells
+  bool submit(blocking_job& job, bool& stopped) noexcept;
 
   /// @return false if a thread has begun it
   bool withdraw(blocking_job& job) noexcept;
