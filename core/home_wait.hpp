@@ -19,7 +19,10 @@ class home_wait : public wait {
   [[nodiscard]] bool begin(fiber& f, std::coroutine_handle<> h) noexcept {
     waiter_ = &f;
     home_ = f.on;
-    return f.block(*this, h);
+    if (f.block(*this, h)) return true;
+    if (!request_.queued) return false;
+    f.block_always(*this, h);  // the request is under way and needs us: what begins now will be stopped by it
+    return true;
   }
   void begin_always(fiber& f, std::coroutine_handle<> h) noexcept {
     waiter_ = &f;
