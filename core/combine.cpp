@@ -4,6 +4,7 @@
 
 namespace weir::detail {
 
+// On the worker of whoever runs this: the parent, or under a limit the branch that has just made room.
 void launch_branch(group& owner, fiber& branch, std::coroutine_handle<> frame, fiber& parent) noexcept {
   auto& promise = promise_of(frame);
   promise.continuation = first_frame;
@@ -15,7 +16,16 @@ void launch_branch(group& owner, fiber& branch, std::coroutine_handle<> frame, f
   if (parent.has(fiber::affine)) flags |= fiber::affine;
   branch.prepare(flags);
   owner.add(branch);
-  start(branch, *parent.on);
+  start(branch, *current_worker());
+}
+
+std::exception_ptr none_succeeded(std::vector<std::exception_ptr> errors) {
+  return failure(aggregate_error(std::move(errors))).exception();
+}
+
+std::size_t checked_limit(std::size_t limit) {
+  if (limit == 0) throw error(errc::err_out_of_range, "all: the limit must be at least 1");
+  return limit;
 }
 
 fan_out::fan_out(policy rule, fiber& parent) noexcept

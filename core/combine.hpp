@@ -1,7 +1,7 @@
 // core/combine.hpp: running several awaitables at once and waiting for them together: all, all_settled, race,
 // any, shield (and timeout and abortable, from abort.hpp). Each branch is a fiber that ends before the combinator
 // completes: losers are cancelled and joined, never left behind. Branches of a loop-affine task stay on its worker;
-// those of other tasks may run in parallel. Semantics of the Promise combinators where those have them.
+// those of other tasks may run in parallel. A combinator is itself awaitable, so they nest. Semantics of the Promise combinators where those have them.
 #pragma once
 
 #include <weir/core/fiber.hpp>
@@ -52,11 +52,22 @@ class fan_out : public group {
   std::atomic<fiber*> decided_{nullptr};
 };
 
+class tuple_group final : public fan_out {
+ public:
+  using fan_out::fan_out;
+};
+
 /// Starts `frame` as a branch of `owner` on behalf of `parent`: same worker, same context.
 void launch_branch(group& owner, fiber& branch, std::coroutine_handle<> frame, fiber& parent) noexcept;
 
 /// The scope of the whole run.
 scope& root_of(execution& running) noexcept;
+
+/// What `any` fails with.
+std::exception_ptr none_succeeded(std::vector<std::exception_ptr> errors);
+
+/// @throws weir::error ERR_OUT_OF_RANGE for a limit of 0, which could never end
+std::size_t checked_limit(std::size_t limit);
 
 template <class T>
 using settled_value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
@@ -92,6 +103,7 @@ template <policy Rule, class... T>
 class tuple_fan_out {
  public:
   explicit tuple_fan_out(task<T>&&... each) : frames_(std::move(each)...) {}
+  tuple_fan_out(tuple_fan_out&& other) noexcept : frames_(std::move(other.frames_)) {}  // before it is awaited only
 
   bool await_ready() const noexcept { return sizeof...(T) == 0; }
 
@@ -111,24 +123,37 @@ class tuple_fan_out {
  protected:
   std::tuple<owned_frame<T>...> frames_;
   std::array<fiber, sizeof...(T)> branches_;
-  std::optional<fan_out> group_;
+  std::optional<tuple_group> group_;
 
   std::size_t decided_index() const noexcept { return static_cast<std::size_t>(group_->decided() - branches_.data()); }
 
-  // Rethrows what made the group stop. A branch that was only told to stop is not to blame.
-  void rethrow_failure() const {
-    if (!group_) return;
-    if (auto* first = group_->decided()) std::rethrow_exception(promise_of(first->frame).error);
+  // What made the group stop. A branch that was only told to stop is not to blame, unless there is no other.
+  std::exception_ptr first_error() const noexcept {
+    if (group_ && group_->decided() != nullptr) return promise_of(group_->decided()->frame).error;
+    std::exception_ptr first;
+    std::apply([&](auto&... frame) { ((first = first ? first : frame.get().promise().error), ...); }, frames_);
+    return first;
   }
 };
 
 template <class... T>
 class all_awaiter : public tuple_fan_out<policy::all, T...> {
  public:
+  using values = std::tuple<settled_value<T>...>;
   using tuple_fan_out<policy::all, T...>::tuple_fan_out;
-  std::tuple<settled_value<T>...> await_resume() {
-    this->rethrow_failure();
-    return std::apply([](auto&... frame) { return std::tuple<settled_value<T>...>{frame.take()...}; }, this->frames_);
+
+  values await_resume() {
+    if (auto why = this->first_error()) std::rethrow_exception(why);
+    return take();
+  }
+  result<values> try_resume() {
+    if (auto why = this->first_error()) return failure(why);
+    return take();
+  }
+
+ private:
+  values take() {
+    return std::apply([](auto&... frame) { return values{frame.take()...}; }, this->frames_);
   }
 };
 
@@ -153,15 +178,23 @@ class winner_awaiter : public tuple_fan_out<Rule, T...> {
  public:
   using tuple_fan_out<Rule, T...>::tuple_fan_out;
   winner_t<T...> await_resume() {
-    if (this->group_->decided() == nullptr && this->group_->is_cancelled()) throw cancelled();
-    if (this->group_->decided() == nullptr) throw_all(std::index_sequence_for<T...>());
+    if (auto why = failed()) std::rethrow_exception(why);
     return take(this->decided_index(), std::index_sequence_for<T...>());
+  }
+  result<winner_t<T...>> try_resume() {
+    if (auto why = failed()) return failure(why);
+    if constexpr (std::is_void_v<winner_t<T...>>) {
+      return {};
+    } else {
+      return take(this->decided_index(), std::index_sequence_for<T...>());
+    }
   }
 
  private:
-  template <std::size_t... I>
-  [[noreturn]] void throw_all(std::index_sequence<I...>) {
-    throw aggregate_error({std::get<I>(this->frames_).get().promise().error...});
+  std::exception_ptr failed() const {
+    if (auto* winner = this->group_->decided()) return promise_of(winner->frame).error;
+    if (this->group_->is_cancelled()) return failure(cancelled()).exception();
+    return std::apply([](auto&... frame) { return none_succeeded({frame.get().promise().error...}); }, this->frames_);
   }
 
   template <std::size_t... I>
@@ -184,7 +217,7 @@ class winner_awaiter : public tuple_fan_out<Rule, T...> {
 template <policy Rule, class T>
 class range_fan_out {
  public:
-  range_fan_out(std::vector<task<T>> tasks, std::size_t limit) : limit_(limit) {
+  range_fan_out(std::vector<task<T>> tasks, std::size_t limit) : limit_(checked_limit(limit)) {
     frames_.reserve(tasks.size());
     for (auto& each : tasks) frames_.emplace_back(std::move(each));
   }
@@ -206,7 +239,7 @@ class range_fan_out {
   }
 
  protected:
-  struct limited : fan_out {
+  struct limited final : fan_out {
     limited(range_fan_out& range, fiber& parent) noexcept : fan_out(Rule, parent), all(range) {
       on_free = [](fan_out& self) noexcept { static_cast<limited&>(self).all.start_next(); };
     }
@@ -234,22 +267,40 @@ class range_fan_out {
   std::size_t limit_;
   fiber* parent_ = nullptr;
 
-  void rethrow_failure() const {
-    if (!group_) return;
-    if (auto* first = group_->decided()) std::rethrow_exception(promise_of(first->frame).error);
+  std::exception_ptr first_error() {
+    if (group_ && group_->decided() != nullptr) return promise_of(group_->decided()->frame).error;
+    settle_rest();
+    for (auto& frame : frames_) {
+      if (auto& error = frame.get().promise().error) return error;
+    }
+    return nullptr;
   }
 };
+
+template <class T>
+using all_values = std::conditional_t<std::is_void_v<T>, void, std::vector<settled_value<T>>>;
 
 template <class T>
 class all_range_awaiter : public range_fan_out<policy::all, T> {
  public:
   using range_fan_out<policy::all, T>::range_fan_out;
-  auto await_resume() {
-    this->rethrow_failure();
-    this->settle_rest();
+
+  all_values<T> await_resume() {
+    if (auto why = this->first_error()) std::rethrow_exception(why);
+    return take();
+  }
+  result<all_values<T>> try_resume() {
+    if (auto why = this->first_error()) return failure(why);
     if constexpr (std::is_void_v<T>) {
-      for (auto& frame : this->frames_) frame.take();
+      return {};
     } else {
+      return take();
+    }
+  }
+
+ private:
+  all_values<T> take() {
+    if constexpr (!std::is_void_v<T>) {
       std::vector<T> values;
       values.reserve(this->frames_.size());
       for (auto& frame : this->frames_) values.push_back(frame.take());
@@ -276,14 +327,31 @@ class winner_range_awaiter : public range_fan_out<Rule, T> {
  public:
   using range_fan_out<Rule, T>::range_fan_out;
   T await_resume() {
-    auto* winner = this->group_ ? this->group_->decided() : nullptr;
-    if (winner == nullptr) {
-      if (this->group_ && this->group_->is_cancelled()) throw cancelled();
-      std::vector<std::exception_ptr> errors;
-      for (auto& frame : this->frames_) errors.push_back(frame.get().promise().error);
-      throw aggregate_error(std::move(errors));
+    if (auto why = failed()) std::rethrow_exception(why);
+    return take();
+  }
+  result<T> try_resume() {
+    if (auto why = failed()) return failure(why);
+    if constexpr (std::is_void_v<T>) {
+      return {};
+    } else {
+      return take();
     }
-    return this->frames_[static_cast<std::size_t>(winner - this->branches_.data())].get().promise().take();
+  }
+
+ private:
+  std::exception_ptr failed() const {
+    auto* winner = this->group_ ? this->group_->decided() : nullptr;
+    if (winner != nullptr) return promise_of(winner->frame).error;
+    if (this->group_ && this->group_->is_cancelled()) return failure(cancelled()).exception();
+    std::vector<std::exception_ptr> errors;
+    for (auto& frame : this->frames_) errors.push_back(frame.get().promise().error);
+    return none_succeeded(std::move(errors));
+  }
+
+  T take() {
+    auto index = static_cast<std::size_t>(this->group_->decided() - this->branches_.data());
+    return this->frames_[index].get().promise().take();
   }
 };
 
@@ -330,7 +398,8 @@ template <class... A>
 }
 
 /// The same for a range of tasks of one type, at most `limit` at a time, started in order: a vector of their
-/// values in the order of the range, or void. After a failure those not started never run to any effect.
+/// values in the order of the range, or void. After a failure those not started never run at all. A limit of 0 is
+/// refused with ERR_OUT_OF_RANGE.
 template <detail::task_range R>
 [[nodiscard]] auto all(R&& tasks, std::size_t limit = unlimited) {
   return detail::all_range_awaiter<detail::range_result<R>>(detail::gather(std::forward<R>(tasks)), limit);
@@ -361,7 +430,7 @@ template <detail::task_range R>
 }
 
 /// `co_await any(a, b)`: the value of the first to succeed; the others are cancelled and joined. Throws
-/// `aggregate_error` with all failures, in the order of the arguments, if none succeeds.
+/// `aggregate_error` with all failures, in the order of the arguments, if none succeeds (of an empty range: none).
 template <class... A>
   requires(sizeof...(A) > 0 && (!detail::task_range<A> && ...))
 [[nodiscard]] auto any(A... each) {

@@ -24,8 +24,10 @@ void fiber::block_always(wait& on, std::coroutine_handle<> resume) noexcept {
   waiting_.store(reinterpret_cast<std::uintptr_t>(&on), std::memory_order_seq_cst);
 }
 
+// A fiber that only one worker may touch is still woken from outside: by `blocking`, by events. That must not
+// happen between the two ends of a `cancel` on its worker.
 void fiber::unblock() noexcept {
-  if (!has(shared)) {
+  if (!has(shared) && current_worker() == on) {
     waiting_.store(0, std::memory_order_relaxed);
     return;
   }
@@ -58,16 +60,27 @@ void fiber::let_go(wait& held) noexcept {
   waiting_.store(reinterpret_cast<std::uintptr_t>(&held), std::memory_order_release);
 }
 
-void fiber::cancel() noexcept {
-  if ((flags_.fetch_or(cancelled, std::memory_order_seq_cst) & cancelled) != 0) return;
+group* fiber::begin_cancel() noexcept {
+  if ((flags_.fetch_or(cancelled, std::memory_order_seq_cst) & cancelled) != 0) return nullptr;
   wait* held = hold();
-  if (held == nullptr) return;
-  if (shields == 0 && held->interrupt(*this)) {
-    waiting_.store(0, std::memory_order_release);
-    schedule(*this);
-    return;
+  if (held == nullptr) return nullptr;
+  if (shields != 0) {
+    let_go(*held);
+    return nullptr;
   }
-  let_go(*held);
+  if (group* below = held->members()) return below;
+  finish_cancel(*held, held->interrupt(*this));
+  return nullptr;
+}
+
+void fiber::finish_cancel(wait& held, bool over) noexcept {
+  if (!over) return let_go(held);
+  waiting_.store(0, std::memory_order_release);
+  schedule(*this);
+}
+
+void fiber::cancel() noexcept {
+  if (group* below = begin_cancel()) finish_cancel(*below, below->interrupt(*this));
 }
 
 void group::link_in(member& m, member*& list) noexcept {
@@ -193,23 +206,67 @@ void group::drop_timers() noexcept {
   }
 }
 
-void group::close_timers() noexcept {
-  if (timers_ == nullptr) return;
+bool group::close_timers() noexcept {
   for (backoff pause;; pause.pause()) {
     spin_guard guard(lock_, shared_);
+    if (live_ != 0) return false;
     timers_closed_ = true;
     drop_timers();
-    if (timers_ == nullptr) return;
+    if (timers_ == nullptr) return true;
   }
 }
 
-fiber* group::stop_members() noexcept {
+void group::reopen_timers() noexcept {
   spin_guard guard(lock_, shared_);
-  if (cancelled_.exchange(true, std::memory_order_relaxed)) return nullptr;
-  for (member* each = fibers_; each != nullptr; each = each->next_member) static_cast<fiber&>(*each).cancel();
+  timers_closed_ = false;
+}
+
+// @return false if it has been stopped before; else the lock is held until `finish_stop`
+bool group::begin_stop(group* above) noexcept {
+  if (shared_) lock_.lock();
+  if (cancelled_.exchange(true, std::memory_order_relaxed)) {
+    if (shared_) lock_.unlock();
+    return false;
+  }
+  above_ = above;
+  stopping_ = fibers_;
+  return true;
+}
+
+// @return the parent, if it waits and nothing is left to wait for
+fiber* group::finish_stop() noexcept {
   ++live_;  // the group must not end while its timers are dropped
   drop_timers();
-  return leave(guard);
+  fiber* waiting = nullptr;
+  if (--live_ == 0) waiting = std::exchange(parent_, nullptr);
+  if (shared_) lock_.unlock();
+  return waiting;
+}
+
+// Goes through the tree below without recursion, because scopes may be nested deeper than the stack would bear.
+// The locks from here down to where it is are held, so nothing on the way can end.
+fiber* group::stop_members() noexcept {
+  if (!begin_stop(nullptr)) return nullptr;
+  for (group* at = this;;) {
+    if (at->stopping_ != nullptr) {
+      auto& f = static_cast<fiber&>(*at->stopping_);
+      group* below = f.begin_cancel();
+      if (below != nullptr && below->begin_stop(at)) {
+        at = below;
+        continue;
+      }
+      if (below != nullptr) f.let_go(*below);
+      at->stopping_ = f.next_member;
+      continue;
+    }
+    group* above = at->above_;
+    fiber* waiting = at->finish_stop();
+    if (above == nullptr) return waiting;
+    auto& f = static_cast<fiber&>(*above->stopping_);
+    above->stopping_ = f.next_member;
+    f.finish_cancel(*at, waiting != nullptr);
+    at = above;
+  }
 }
 
 void group::cancel_members() noexcept { resume_parent(stop_members()); }

@@ -102,6 +102,10 @@ class fiber : public link, public execution, public member {
   wait* hold() noexcept;
   void let_go(wait& held) noexcept;
 
+  /// `cancel` in two steps, for whoever stops many. @return the group to stop before `finish_cancel`, or null: done
+  group* begin_cancel() noexcept;
+  void finish_cancel(wait& held, bool over) noexcept;
+
   std::coroutine_handle<> frame;      ///< the first frame
   std::coroutine_handle<> resume_at;  ///< the innermost frame
   worker* on = nullptr;               ///< where it runs or ran last; an affine fiber's home
@@ -161,8 +165,9 @@ class group : public wait {
   /// The timer was stopped (and is out of its wheel).
   void forget_timer(member& timer, bool counted) noexcept;
   void recount_timer(bool& counted, bool wanted) noexcept;  ///< ref / unref
-  /// Ends the group for timers: clears those left.
-  void close_timers() noexcept;
+  /// Ends the group for timers: clears those left. @return false if a member or a callback is left: nothing is done
+  bool close_timers() noexcept;
+  void reopen_timers() noexcept;
 
   bool is_cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
   bool is_shared() const noexcept { return shared_; }
@@ -211,11 +216,15 @@ class group : public wait {
   static void unlink(member& m, member*& list) noexcept;
   fiber* leave(spin_guard& guard) noexcept;
   fiber* stop_members() noexcept;
+  bool begin_stop(group* above) noexcept;
+  fiber* finish_stop() noexcept;
   void drop_timers() noexcept;
 
   member* fibers_ = nullptr;
   member* timers_ = nullptr;
-  fiber* parent_ = nullptr;  // set while it waits
+  fiber* parent_ = nullptr;     // set while it waits
+  group* above_ = nullptr;      // while it is being stopped: the group that `stopping_` of is being worked on
+  member* stopping_ = nullptr;  // the member being stopped
   std::uint32_t live_ = 0;
   std::atomic<bool> cancelled_{false};
   bool shared_;

@@ -77,7 +77,7 @@ scope::~scope() = default;
 std::uint8_t scope::flags_for(bool local) const noexcept {
   std::uint8_t flags = 0;
   if (is_shared()) flags |= detail::fiber::shared;
-  if (local || (is_shared() && !home_.steals())) flags |= detail::fiber::affine;
+  if (local || (home_.workers().size() > 1 && !home_.steals())) flags |= detail::fiber::affine;
   return flags;
 }
 
@@ -160,6 +160,7 @@ std::exception_ptr scope::failure_of_all() noexcept {
 void scope::finish(detail::fiber& f) noexcept {
   settled(f);
   if (!f.has(detail::fiber::counted)) {
+    detail::drop(std::exchange(f.context, nullptr));
     depart(f);
     return;
   }
@@ -173,7 +174,7 @@ void scope::finish(detail::fiber& f) noexcept {
   unlink_fiber(f);
   auto waiter = record.joiner.exchange(detail::child::settled_mark, std::memory_order_acq_rel);
   auto before = record.state.fetch_or(detail::child::done, std::memory_order_acq_rel);
-  if (waiter != 0) {
+  if (waiter > detail::child::stopped_mark) {
     auto& joining = *reinterpret_cast<detail::fiber*>(waiter);
     joining.unblock();
     detail::schedule(joining);
@@ -189,14 +190,20 @@ void scope::close(std::chrono::nanoseconds grace) {
 
 task<void> scope::run_exits() {
   auto& running = co_await detail::this_fiber{};
-  ++running.shields;
-  while (!exits_.empty()) {
+  for (;;) {
+    while (!close_timers()) co_await detail::members_awaiter(*this);
+    if (exits_.empty()) co_return;
+    reopen_timers();
     auto cleanup = std::move(exits_.back());
     exits_.pop_back();
-    auto outcome = co_await attempt(cleanup());
-    if (!outcome) fail(outcome.failure().exception());
+    detail::shield_guard guard(running);
+    try {
+      auto outcome = co_await attempt(cleanup());
+      if (!outcome) fail(outcome.failure().exception());
+    } catch (...) {  // the function itself threw
+      fail(std::current_exception());
+    }
   }
-  --running.shields;
 }
 
 }  // namespace weir

@@ -28,9 +28,10 @@ class child : public fiber {
  public:
   enum : std::uint8_t { done = 1, dropped = 2 };
   static constexpr std::uintptr_t settled_mark = 1;
+  static constexpr std::uintptr_t stopped_mark = 2;  ///< the await was cancelled before it had begun
 
   std::atomic<std::uint8_t> state{0};
-  std::atomic<std::uintptr_t> joiner{0};  ///< the fiber that awaits the handle, or `settled_mark`
+  std::atomic<std::uintptr_t> joiner{0};  ///< the fiber that awaits the handle, or a mark
 
   static child* make(std::string_view name);
   static void destroy(child* record) noexcept;
@@ -40,17 +41,19 @@ class child : public fiber {
   void drop() noexcept;
 };
 
-template <class F>
-struct plain_callable : std::false_type {};
+/// Whether F, a function or a lambda without captures, takes exactly these types by value. Then its own frame keeps
+/// all there is to keep. A parameter that only views an argument (string_view of a string) does not count.
+template <class F, class... Args>
+struct keeps_itself : std::false_type {};
 template <class R, class... P>
-struct plain_callable<R (*)(P...)> : std::bool_constant<(!std::is_reference_v<P> && ...)> {};
+struct keeps_itself<R (*)(P...), P...> : std::bool_constant<(!std::is_reference_v<P> && ...)> {};
 template <class R, class... P>
-struct plain_callable<R (*)(P...) noexcept> : std::bool_constant<(!std::is_reference_v<P> && ...)> {};
+struct keeps_itself<R (*)(P...) noexcept, P...> : std::bool_constant<(!std::is_reference_v<P> && ...)> {};
 template <class R, class C, class... P>
-struct plain_callable<R (C::*)(P...) const> : std::bool_constant<(!std::is_reference_v<P> && ...)> {};
-template <class F>
+struct keeps_itself<R (C::*)(P...) const, P...> : std::bool_constant<(!std::is_reference_v<P> && ...)> {};
+template <class F, class... Args>
   requires(std::is_class_v<F> && std::is_empty_v<F> && requires { &F::operator(); })
-struct plain_callable<F> : plain_callable<decltype(&F::operator())> {};
+struct keeps_itself<F, Args...> : keeps_itself<decltype(&F::operator()), Args...> {};
 
 /// Keeps a callable and its arguments for as long as the task that they make.
 template <class R, class F, class... Args>
@@ -81,7 +84,7 @@ struct spawned {
   using value_type = typename task_type::value_type;
 
   static task_type make(F&& function, Args&&... arguments) {
-    if constexpr (plain_callable<std::decay_t<F>>::value && by_move) {
+    if constexpr (keeps_itself<std::decay_t<F>, stored<Args>...>::value) {
       return std::invoke(function, std::forward<Args>(arguments)...);
     } else {
       return run_owned<value_type, std::decay_t<F>, stored<Args>...>(std::forward<F>(function),
@@ -95,9 +98,10 @@ struct spawned {
 /// A spawned task, for whoever wants its result. Dropping it changes nothing: the scope still waits.
 ///
 /// `co_await std::move(handle)` completes with what the task returned, or throws what it threw (which has
-/// cancelled the scope as well). Cancelling the await leaves the task alone. Awaited once, within the scope.
+/// cancelled the scope as well). Cancelling the await leaves the task alone, and one may await again. Its result is
+/// handed over once. To be awaited by one task at a time, within the scope.
 template <class T = void>
-class join_handle : private detail::wait {
+class join_handle final : private detail::wait {
  public:
   join_handle(join_handle&& other) noexcept : record_(std::exchange(other.record_, nullptr)) {}
   join_handle& operator=(join_handle&& other) noexcept {
@@ -115,20 +119,13 @@ class join_handle : private detail::wait {
     if (!done()) record_->cancel();
   }
 
-  bool await_ready() const noexcept { return done(); }
-
+  bool await_ready() noexcept {
+    stopped_ = false;
+    return done();
+  }
   template <detail::weir_promise P>
   bool await_suspend(std::coroutine_handle<P> h) noexcept {
-    auto& waiter = *h.promise().running;
-    if (!waiter.block(*this, h)) {
-      stopped_ = true;
-      return false;
-    }
-    std::uintptr_t nobody = 0;
-    auto word = reinterpret_cast<std::uintptr_t>(&waiter);
-    if (record_->joiner.compare_exchange_strong(nobody, word, std::memory_order_acq_rel)) return true;
-    waiter.unblock();
-    return false;
+    return suspend(*h.promise().running, h);
   }
 
   T await_resume() {
@@ -148,10 +145,29 @@ class join_handle : private detail::wait {
     return detail::task_handle<T>::from_address(record_->frame.address()).promise();
   }
 
+  bool suspend(detail::fiber& waiter, std::coroutine_handle<> h) noexcept {
+    bool blocked = waiter.block(*this, h);
+    std::uintptr_t nobody = 0;
+    auto word = reinterpret_cast<std::uintptr_t>(&waiter);
+    if (blocked && record_->joiner.compare_exchange_strong(nobody, word, std::memory_order_acq_rel)) return true;
+    if (blocked) waiter.unblock();
+    nobody = detail::child::stopped_mark;
+    bool early = record_->joiner.compare_exchange_strong(nobody, 0, std::memory_order_acq_rel);
+    stopped_ = !blocked || early;
+    return false;
+  }
+
+  // A canceller may come before `suspend` has put its name down; then it leaves word.
   bool interrupt(detail::fiber& waiter) noexcept override {
     auto word = reinterpret_cast<std::uintptr_t>(&waiter);
-    stopped_ = record_->joiner.compare_exchange_strong(word, 0, std::memory_order_acq_rel);
-    return stopped_;
+    auto expected = word;
+    while (!record_->joiner.compare_exchange_strong(expected, expected == 0 ? detail::child::stopped_mark : 0,
+                                                    std::memory_order_acq_rel)) {
+      if (expected != 0 && expected != word) return false;
+    }
+    if (expected == 0) return false;
+    stopped_ = true;
+    return true;
   }
   const char* what() const noexcept override { return "join"; }
 
@@ -245,9 +261,11 @@ class scope : public detail::group {
   ~scope();
   void fail(std::exception_ptr why) noexcept;
   std::exception_ptr failure_of_all() noexcept;
+  /// Runs the cleanups, and joins what they have spawned.
   task<void> run_exits();
   detail::executor& home() const noexcept { return home_; }
   scope* outer() const noexcept { return outer_; }
+  bool has_exits() const noexcept { return !exits_.empty(); }
   bool has_members() const noexcept {
     detail::spin_guard guard(lock_, is_shared());
     return live();
@@ -300,18 +318,32 @@ class scope_awaiter {
   template <weir_promise P>
   bool await_suspend(std::coroutine_handle<P> h) noexcept {
     auto& parent = *h.promise().running;
-    scope_.add_branch(branch_, body_, parent);
+    if (body_) scope_.add_branch(branch_, body_, parent);
     return scope_.join(parent, h);
   }
-  void await_resume() noexcept {
-    if (at_end_ == close_timers) scope_.close_timers();
-  }
+  /// @return true if the scope has been closed for timers; if not, `run_exits` does it
+  bool await_resume() noexcept { return at_end_ == close_timers && scope_.close_timers(); }
 
  private:
   scope& scope_;
   std::coroutine_handle<> body_;
   timers at_end_;
   fiber branch_;
+};
+
+/// Waits until everything in the scope has ended.
+class members_awaiter {
+ public:
+  explicit members_awaiter(scope& s) noexcept : scope_(s) {}
+  bool await_ready() const noexcept { return false; }
+  template <weir_promise P>
+  bool await_suspend(std::coroutine_handle<P> h) noexcept {
+    return scope_.join(*h.promise().running, h);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  scope& scope_;
 };
 
 /// True if the fiber has been asked to stop from outside: then a scope's end is not its own doing.
@@ -330,16 +362,24 @@ auto with_scope(F body, scope_options options = {}) -> task<detail::awaited_t<st
   using R = detail::awaited_t<std::invoke_result_t<F&, scope&>>;
   auto& running = co_await detail::this_fiber{};
   scope s(running, std::move(options));
-  auto main = body(s);
-  auto frame = std::move(main).release();
   struct owner {
     detail::task_handle<R> frame;
-    ~owner() { frame.destroy(); }
-  } owned{frame};
-  co_await detail::scope_awaiter(s, frame);
-  co_await s.run_exits();
+    ~owner() {
+      if (frame) frame.destroy();
+    }
+  } owned{};
+  try {
+    owned.frame = body(s).release();
+  } catch (...) {  // a body that is no coroutine may have spawned before it threw
+    s.fail(std::current_exception());
+  }
+  auto& frame = owned.frame;
+  bool closed = co_await detail::scope_awaiter(s, frame);
+  if (!closed || s.has_exits()) co_await s.run_exits();
   if (auto why = s.failure_of_all()) std::rethrow_exception(why);
-  if (frame.promise().error && std::is_void_v<R> && !detail::stopped_from_outside(running)) co_return;
+  if constexpr (std::is_void_v<R>) {
+    if (frame.promise().error && !detail::stopped_from_outside(running)) co_return;
+  }
   co_return frame.promise().take();
 }
 
