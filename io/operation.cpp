@@ -18,6 +18,8 @@ bool operation_wait::suspend(detail::fiber& f, std::coroutine_handle<> h) noexce
 
 void operation_wait::complete(operation& op, const completion& report) noexcept {
   auto& self = static_cast<operation_wait&>(op);
+  // A signal came before anything was done. Not so for connect(2), which goes on by itself.
+  if (report.result == -EINTR && self.code != opcode::connect) return self.home_worker().io().submit(op);
   self.answer_ = report.result;
   self.finish();
 }

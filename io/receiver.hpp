@@ -1,7 +1,7 @@
 // io/receiver.hpp: what arrives on a socket, before it is asked for. A receive stays armed in the kernel and
-// fills pooled buffers; an idle connection holds none. A slow consumer stops the receive instead of bloating:
-// at most `credit` buffers are held. A stream of full buffers switches to one large buffer that stays hot in
-// the cache. Lives on one worker: for loop-affine fibers.
+// fills pooled buffers; an idle connection holds none. A slow consumer stops the receive instead of bloating.
+// A stream of full buffers switches to one large buffer that stays hot in the cache; where the pool is empty a
+// small one of the receiver's own takes its place. Lives on one worker: for loop-affine fibers.
 #pragma once
 
 #include <weir/core/backend.hpp>
@@ -16,10 +16,14 @@
 
 namespace weir::io {
 
+class stop_wait;
+
 struct receiver_options {
-  /// Pooled buffers that may wait for the consumer.
+  /// Pooled buffers that may wait for the consumer. With so many the receive is stopped, and armed again when the
+  /// consumer has read them all; those that the kernel has filled by then are kept too (up to 32 or so).
   unsigned credit = 8;
-  /// The large buffer, for bulk. Measured: 64 to 256 KiB cost least per byte (perf/echo, workload stream).
+  /// The large buffer, for bulk; 0: never. A worker lends 32 of them at a time, whoever comes later stays with
+  /// pooled ones. Measured with perf/run stream: 64 to 256 KiB cost least per byte.
   std::size_t bulk_size = 256 * 1024;
 };
 
@@ -30,7 +34,7 @@ class receiver {
   explicit receiver(int fd, receiver_options options = {}) noexcept : fd_(fd), options_(options) {}
   receiver(const receiver&) = delete;
   receiver& operator=(const receiver&) = delete;
-  /// `stop` must have completed if `next` was ever called.
+  /// `stop` must have completed if `next` or `arm` was ever called.
   ~receiver();
 
   class [[nodiscard]] next_awaiter : private detail::home_wait {
@@ -71,12 +75,12 @@ class receiver {
   next_awaiter next() noexcept { return next_awaiter(*this); }
 
   /// Whether `next` would complete at once with data.
-  bool has_data() const noexcept { return first_ != chunks_.size(); }
+  bool has_data() const noexcept { return first_ != chunks_.size() || own_filled_ != 0; }
 
   /// Whether the peer has ended the stream or broken it, with everything before still to be read.
   bool ended() const noexcept { return ended_; }
 
-  /// Starts to receive without waiting, so that `on_end` is told even if nobody reads.
+  /// Starts to receive without waiting, so that `on_end` is told even if nobody reads. Up to `credit` buffers fill.
   void arm() noexcept;
 
   /// Called once, from the worker's poll, when the end or a failure arrives. Must not run user code.
@@ -97,16 +101,23 @@ class receiver {
   struct request : operation {
     receiver* of = nullptr;
   };
-  class stop_awaiter;
 
   bool advance() noexcept;
   bool take() noexcept;
   void release_current() noexcept;
+  bool wants_more() const noexcept;
   void submit() noexcept;
+  bool prepare_own() noexcept;
+  void release_own() noexcept;
+  /// Whether the consumer holds the own buffer.
+  bool lends_own() const noexcept { return !current_.empty() && !current_pooled_; }
+  void leave_bulk() noexcept;
   void wake() noexcept;
   void end(int failure) noexcept;
   void receive(const completion& report) noexcept;
-  void note_size(std::size_t size) noexcept;
+  void receive_pooled(const completion& report) noexcept;
+  void receive_own(std::size_t size) noexcept;
+  std::size_t pooled_size() const noexcept;
   static void complete(operation& op, const completion& report) noexcept;
 
   int fd_;
@@ -114,7 +125,7 @@ class receiver {
   request request_;
   detail::worker* home_ = nullptr;
   next_awaiter* reader_ = nullptr;
-  stop_awaiter* stopper_ = nullptr;
+  stop_wait* stopper_ = nullptr;
   std::vector<chunk> chunks_;  // [first_, end) wait to be read
   std::size_t first_ = 0;
   std::span<const std::byte> current_;
@@ -124,10 +135,14 @@ class receiver {
   bool stopping_ = false;
   bool ended_ = false;
   bool bulk_ = false;
+  bool starved_ = false;    // the pool was empty: the next receive is into a buffer of our own
   std::uint8_t full_ = 0;   // full buffers in a row
   std::uint8_t small_ = 0;  // small reads in a row, in bulk
   int failure_ = 0;
-  std::unique_ptr<std::byte[]> large_;
+  std::unique_ptr<std::byte[]> own_;
+  std::size_t own_size_ = 0;
+  bool own_large_ = false;
+  std::size_t own_filled_ = 0;  // bytes in it that wait to be read
   void (*end_hook_)(void*) noexcept = nullptr;
   void* end_argument_ = nullptr;
 };

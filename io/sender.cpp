@@ -2,6 +2,7 @@
 
 #include <weir/core/worker.hpp>
 #include <weir/io/operation.hpp>
+#include <weir/io/stop_wait.hpp>
 
 #include <cassert>
 #include <cerrno>
@@ -16,30 +17,11 @@ constexpr std::size_t kept_capacity = 16 * 1024;
 
 }  // namespace
 
-class sender::idle_awaiter : private detail::home_wait {
- public:
-  explicit idle_awaiter(sender& of) noexcept : of_(of) {}
-  bool await_ready() const noexcept { return !of_.in_flight_; }
-  template <detail::weir_promise P>
-  void await_suspend(std::coroutine_handle<P> h) noexcept {
-    begin_always(*h.promise().running, h);
-    of_.stopper_ = this;
-    of_.home_->io().cancel(of_.request_);
-  }
-  void await_resume() const noexcept {}
-  void end() noexcept { finish(); }
-
- private:
-  bool stop() noexcept override { return false; }
-  const char* what() const noexcept override { return "write"; }
-  sender& of_;
-};
-
 sender::~sender() { assert(!in_flight_ && "weir::io::sender destroyed with a send in flight"); }
 
 void sender::flush(detail::fiber& by) noexcept {
   home_ = by.on;
-  if (failure_ != 0) waiting_.clear();
+  if (failure_ != 0 || stopper_ != nullptr) waiting_.clear();
   if (waiting_.empty()) return;
   flush_next_ = in_flight_;
   if (in_flight_) return;
@@ -63,22 +45,24 @@ void sender::submit() noexcept {
 void sender::complete(operation& op, const completion& report) noexcept {
   auto& self = *static_cast<request&>(op).of;
   self.in_flight_ = false;
-  if (report.result < 0) {
-    self.failure_ = -report.result;
-    self.waiting_.clear();
-    self.sent_ = self.sending_.size();
-  } else {
-    self.sent_ += static_cast<std::size_t>(report.result);
-    if (self.sent_ < self.sending_.size()) return self.submit();
-  }
-  self.sending_.clear();
-  self.sent_ = 0;
-  if (self.sending_.capacity() > kept_capacity) std::string().swap(self.sending_);
-  if (std::exchange(self.flush_next_, false) && !self.waiting_.empty()) {
-    std::swap(self.waiting_, self.sending_);
-    self.submit();
-  }
+  self.advance(report.result);
   self.wake();
+}
+
+void sender::advance(int result) noexcept {
+  if (result == -EINTR) result = 0;
+  if (result < 0 && failure_ == 0) failure_ = -result;
+  if (result > 0) sent_ += static_cast<std::size_t>(result);
+  // A send that was asked to end may have sent a part (MSG_WAITALL).
+  if (stopper_ != nullptr && failure_ == 0 && sent_ < sending_.size()) failure_ = ECANCELED;
+  if (failure_ != 0) waiting_.clear();
+  if (failure_ == 0 && sent_ < sending_.size()) return submit();
+  sending_.clear();
+  sent_ = 0;
+  if (sending_.capacity() > kept_capacity) std::string().swap(sending_);
+  if (!std::exchange(flush_next_, false) || waiting_.empty()) return;
+  std::swap(waiting_, sending_);
+  submit();
 }
 
 void sender::wake() noexcept {
@@ -92,6 +76,7 @@ bool sender::drain_awaiter::suspend(detail::fiber& f, std::coroutine_handle<> h)
     return false;
   }
   of_->drainer_ = this;
+  of_->flush(f);
   return true;
 }
 
@@ -121,7 +106,7 @@ task<void> sender::send(std::span<const std::byte> data) {
 task<void> sender::stop() {
   waiting_.clear();
   flush_next_ = false;
-  co_await idle_awaiter(*this);
+  co_await stop_wait(in_flight_, request_, stopper_, "write");
 }
 
 }  // namespace weir::io

@@ -13,6 +13,8 @@
 
 namespace weir::io {
 
+class stop_wait;
+
 /// Sends to one socket. The object stays where it is until everything has been sent or has failed (`drain`), and is
 /// used by one fiber at a time, always on the same worker.
 class sender {
@@ -57,8 +59,8 @@ class sender {
     bool stopped_ = false;
   };
 
-  /// `co_await s.drain(n)` completes when no more than `n` bytes are pending (they must have been flushed); throws
-  /// weir::error ("write EPIPE") if a send failed. Cancelling it leaves the send alone.
+  /// `co_await s.drain(n)` completes when no more than `n` bytes are pending, and flushes where that takes a wait;
+  /// throws weir::error ("write EPIPE") if a send failed. Cancelling it leaves the send alone.
   drain_awaiter drain(std::size_t limit = 0) noexcept { return drain_awaiter(*this, limit); }
 
   /// Sends `data` after everything gathered, without copying it; it must stay until this completes.
@@ -71,10 +73,10 @@ class sender {
   struct request : operation {
     sender* of = nullptr;
   };
-  class idle_awaiter;
 
   bool settled(std::size_t limit) const noexcept { return failure_ != 0 || pending() <= limit; }
   void submit() noexcept;
+  void advance(int result) noexcept;
   static void complete(operation& op, const completion& report) noexcept;
   void wake() noexcept;
 
@@ -82,7 +84,7 @@ class sender {
   request request_;
   detail::worker* home_ = nullptr;
   drain_awaiter* drainer_ = nullptr;
-  idle_awaiter* stopper_ = nullptr;
+  stop_wait* stopper_ = nullptr;
   std::string waiting_;
   std::string sending_;
   std::size_t sent_ = 0;

@@ -1,6 +1,7 @@
 #include <weir/net/tcp.hpp>
 
 #include <weir/core/time.hpp>
+#include <weir/io/acceptor.hpp>
 
 #include <array>
 #include <cerrno>
@@ -15,33 +16,6 @@
 
 namespace weir::net {
 namespace sockets {
-
-std::chrono::milliseconds accept_pause(int errno_value) noexcept {
-  switch (errno_value) {
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM: return std::chrono::milliseconds(50);
-    default: return std::chrono::milliseconds(0);
-  }
-}
-
-// accept(2): pending network errors of the new socket come as errors of accept.
-bool accept_passes_over(int errno_value) noexcept {
-  switch (errno_value) {
-    case ECONNABORTED:
-    case EPROTO:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-    case EPERM:
-    case EINTR: return true;
-    default: return false;
-  }
-}
 
 void set_option(int fd, int level, int name, int value) {
   if (::setsockopt(fd, level, name, &value, sizeof value) != 0) throw weir::net_error(errno, "setsockopt");
@@ -76,10 +50,6 @@ void remove_stale(const address& where) {
 }
 
 }  // namespace
-
-void socket_handle::close() noexcept {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-}
 
 // ---- streams
 
@@ -165,10 +135,10 @@ task<tcp_stream> tcp_listener::accept() {
     auto taken = co_await attempt(io::count_operation(opcode::accept, fd(), nullptr, 0, 0, {"accept"}));
     if (taken) co_return tcp_stream(static_cast<int>(*taken));
     int why = taken.failure().error().errno_value();
-    auto pause = sockets::accept_pause(why);
+    auto pause = io::accept_pause(why);
     if (pause.count() > 0) {
       co_await sleep(pause);
-    } else if (!sockets::accept_passes_over(why)) {
+    } else if (!io::accept_passes_over(why)) {
       co_return taken.failure();
     }
   }
@@ -179,7 +149,7 @@ task<tcp_listener> listen(std::string_view where, listen_options options) { co_r
 // ---- connecting
 
 task<tcp_stream> connect(address where, connect_options options) {
-  tcp_stream stream(open_socket(where, "connect").release());
+  tcp_stream stream(open_socket(where, "connect"));
   if (options.local && ::bind(stream.fd(), options.local->data(), options.local->size()) != 0) {
     throw net_error(errno, "bind", *options.local);
   }

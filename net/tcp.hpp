@@ -4,6 +4,7 @@
 
 #include <weir/core/result.hpp>
 #include <weir/core/task.hpp>
+#include <weir/io/descriptor.hpp>
 #include <weir/io/operation.hpp>
 #include <weir/net/address.hpp>
 
@@ -39,29 +40,7 @@ struct connect_options {
   std::optional<address> local = {};  ///< bind to this first
 };
 
-/// A descriptor that is closed when it goes.
-class socket_handle {
- public:
-  socket_handle() = default;
-  explicit socket_handle(int fd) noexcept : fd_(fd) {}
-  socket_handle(socket_handle&& other) noexcept : fd_(other.release()) {}
-  socket_handle& operator=(socket_handle&& other) noexcept {
-    if (this != &other) {
-      close();
-      fd_ = other.release();
-    }
-    return *this;
-  }
-  ~socket_handle() { close(); }
-
-  int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-  int release() noexcept { return std::exchange(fd_, -1); }
-  void close() noexcept;
-
- private:
-  int fd_ = -1;
-};
+using socket_handle = io::descriptor;
 
 /// A connected stream socket. One fiber may read while another writes; two may not do the same at once. Destroying
 /// it closes the socket; operations in progress must have ended, which a scope around both ensures.
@@ -69,6 +48,7 @@ class tcp_stream {
  public:
   /// @param fd a connected stream socket; the stream owns it from here on
   explicit tcp_stream(int fd) noexcept : socket_(fd) {}
+  explicit tcp_stream(socket_handle socket) noexcept : socket_(std::move(socket)) {}
 
   /// `co_await s.read(into)` waits for data and gives the number of bytes read (recv(2)); 0 is the end of the
   /// stream. Throws weir::error such as "read ECONNRESET". `into` must stay until it completes.
@@ -124,7 +104,7 @@ class tcp_listener {
 
   /// `co_await l.accept()` waits for the next connection. Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS,
   /// ENOMEM) it waits a little and tries again: nothing is lost, nothing spins. Connections that broke before
-  /// they were accepted are passed over.
+  /// they were accepted are passed over. A server that accepts much does it through io::acceptor on `fd()`.
   task<tcp_stream> accept();
 
   /// What it is bound to: with port 0 asked for, the port that was given.
@@ -147,10 +127,6 @@ task<tcp_stream> connect(address where, connect_options options = {});
 task<tcp_stream> connect(std::string_view where, connect_options options = {});
 
 namespace sockets {
-/// How long to leave `accept` alone after `errno_value`; zero: it is no shortage of resources.
-std::chrono::milliseconds accept_pause(int errno_value) noexcept;
-/// A connection that broke before it was accepted.
-bool accept_passes_over(int errno_value) noexcept;
 void set_option(int fd, int level, int name, int value);
 }  // namespace sockets
 
