@@ -1,5 +1,6 @@
 #include <weir/core/runtime.hpp>
 
+#include <weir/core/combine.hpp>
 #include <weir/core/cpus.hpp>
 #include <weir/core/inspect.hpp>
 #include <weir/core/scope.hpp>
@@ -8,8 +9,10 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstdio>
 #include <mutex>
+#include <thread>
 
 #include <signal.h>
 
@@ -34,26 +37,94 @@ process_hooks& hooks() {
   return all;
 }
 
-// What one run of a program keeps besides its executor.
-struct program {
+// What one run of a program keeps besides its executor. As a job it carries an `exit` of another thread to worker 0.
+struct program : detail::job {
+  detail::executor* home = nullptr;  // null once it has ended and only the at_exit hooks are left
+  std::thread::id thread = std::this_thread::get_id();
   scope* top = nullptr;
-  int code = 0;
-  bool leaving = false;
-  std::atomic<bool> failed{false};
+  std::atomic<int> code{0};
+  std::atomic<bool> leaving{false};  // by `exit`, which decides the code
+  std::atomic<int> failed{0};        // the code after an uncaught failure
+
+  bool ending() const noexcept { return leaving.load() || failed.load() != 0; }
+  int status() const noexcept { return leaving.load() || failed.load() == 0 ? code.load() : failed.load(); }
 };
 
-std::atomic<program*> running_program{nullptr};
+struct program_list {
+  std::mutex mutex;
+  std::vector<program*> running;
+};
 
-// @return true if the program goes on all the same
-bool report_uncaught(const std::exception_ptr& why) {
+program_list& programs() {
+  static program_list all;
+  return all;
+}
+
+// The run that the calling code belongs to, or is the last part of; null on a foreign thread.
+program* program_of_caller() {
+  auto* here = detail::current_worker();
+  auto thread = std::this_thread::get_id();
+  std::lock_guard lock(programs().mutex);
+  for (auto* each : programs().running) {
+    if (here != nullptr ? each->home == &here->home() : each->home == nullptr && each->thread == thread) return each;
+  }
+  return nullptr;
+}
+
+// @return 0 if the program goes on all the same, else the code that it is to end with
+int report_uncaught(const std::exception_ptr& why) noexcept {
   std::function<bool(std::exception_ptr)> hook;
   {
     std::lock_guard lock(hooks().mutex);
     hook = hooks().uncaught;
   }
-  if (hook) return hook(why);
-  fmt::print(stderr, "Uncaught {}\n", describe(why));
-  return false;
+  if (!hook) {
+    fmt::print(stderr, "Uncaught {}\n", describe(why));
+    return 1;
+  }
+  try {
+    return hook(why) ? 0 : 1;
+  } catch (...) {
+    fmt::print(stderr, "Uncaught {}\n  thrown by the on_uncaught hook, which was called with {}\n",
+               describe(std::current_exception()), describe(why));
+    return 7;  // Node's code for it
+  }
+}
+
+void uncaught(program& state, const std::exception_ptr& why) noexcept {
+  int code = report_uncaught(why);
+  if (code == 0) return;
+  int none = 0;
+  state.failed.compare_exchange_strong(none, code);
+  if (state.top != nullptr) state.top->cancel();
+}
+
+// The first `exit` decides; an at_exit hook may still change the code.
+void leave(program& state, int code) noexcept {
+  bool first = !state.leaving.exchange(true);
+  if (first || state.home == nullptr) state.code = code;
+  if (!first || state.home == nullptr) return;
+  auto* here = detail::current_worker();
+  if (here != nullptr && &here->home() == state.home) {
+    if (state.top != nullptr) state.top->cancel();
+    return;
+  }
+  state.job::run = [](detail::job& posted, detail::worker&) noexcept {
+    if (auto* top = static_cast<program&>(posted).top) top->cancel();
+  };
+  state.home->workers()[0]->post(detail::ready::of(state));
+}
+
+void call_hooks(const std::vector<std::function<void(int)>>& all, program& state, bool until_ending) noexcept {
+  int code = state.status();
+  for (const auto& hook : all) {
+    if (until_ending && state.ending()) return;
+    try {
+      hook(code);
+    } catch (...) {
+      uncaught(state, std::current_exception());
+    }
+  }
 }
 
 // Owns the fiber that drives the run; when that ends, so does the run.
@@ -74,20 +145,6 @@ class run_group final : public detail::group {
   detail::executor& home_;
 };
 
-class members_awaiter {
- public:
-  explicit members_awaiter(scope& s) noexcept : scope_(s) {}
-  bool await_ready() const noexcept { return false; }
-  template <detail::weir_promise P>
-  bool await_suspend(std::coroutine_handle<P> h) noexcept {
-    return scope_.join(*h.promise().running, h);
-  }
-  void await_resume() const noexcept {}
-
- private:
-  scope& scope_;
-};
-
 // The scope of everything: what has no other owner belongs to it, and the run lasts as long as it does.
 class top_scope {
  public:
@@ -103,32 +160,30 @@ class top_scope {
 
 task<void> run_main(run_group& above, detail::executor& home, task<int> main, program& state) {
   scope_options options;
-  options.on_child_failure = [&state](std::exception_ptr why) {
-    if (report_uncaught(why)) return;
-    state.failed.store(true, std::memory_order_relaxed);
-    state.top->cancel();
-  };
+  options.on_child_failure = [&state](const std::exception_ptr& why) { uncaught(state, why); };
   top_scope top(home, above, std::move(options));
   auto& s = top.get();
   state.top = &s;
+  auto& running = co_await detail::this_fiber{};
   auto frame = std::move(main).release();
-  co_await detail::scope_awaiter(s, frame, detail::scope_awaiter::keep_timers);
+  detail::fiber branch;
+  detail::launch_branch(s, branch, frame, running);  // not a body: if it fails, the rest may go on
+  co_await detail::members_awaiter(s);
   auto& promise = frame.promise();
-  auto why = s.failure_of_all();
-  if (why && !report_uncaught(why)) state.failed.store(true, std::memory_order_relaxed);
-  if (!promise.error) state.code = std::max(state.code, promise.take());
+  if (!promise.error && !state.ending()) {
+    if (int code = promise.take()) state.code = code;
+  }
   frame.destroy();
 
   auto before = [] {
     std::lock_guard lock(hooks().mutex);
     return hooks().before_exit;
   }();
-  while (!state.leaving && !state.failed.load(std::memory_order_relaxed)) {
-    for (auto& hook : before) hook(state.code);
+  while (!state.ending()) {
+    call_hooks(before, state, true);
     if (!s.has_members()) break;
-    co_await members_awaiter(s);
+    co_await detail::members_awaiter(s);
   }
-  s.close_timers();
   co_await s.run_exits();
   state.top = nullptr;
 }
@@ -186,6 +241,31 @@ std::exception_ptr execute(detail::executor& home, run_group& above, task<void> 
   return failed;
 }
 
+// A run in the list of those that `exit` and `set_exit_code` may mean.
+class enlisted {
+ public:
+  explicit enlisted(program& state) : state_(state) {
+    std::lock_guard lock(programs().mutex);
+    programs().running.push_back(&state);
+  }
+  enlisted(const enlisted&) = delete;
+  enlisted& operator=(const enlisted&) = delete;
+  ~enlisted() {
+    std::lock_guard lock(programs().mutex);
+    std::erase(programs().running, &state_);
+  }
+
+  void begin(detail::executor& home) noexcept { set_home(&home); }
+  void end() noexcept { set_home(nullptr); }
+
+ private:
+  void set_home(detail::executor* home) noexcept {
+    std::lock_guard lock(programs().mutex);
+    state_.home = home;
+  }
+  program& state_;
+};
+
 }  // namespace
 
 namespace detail {
@@ -208,20 +288,20 @@ int runtime::run(task<int> main) {
   }
   ignore_broken_pipes();
   program state;
-  running_program.store(&state, std::memory_order_release);
+  enlisted listed(state);
   {
     detail::executor home(options_);
+    listed.begin(home);
     run_group above(home, home.shared());
     execute(home, above, run_main(above, home, std::move(main), state));
+    listed.end();
   }
-  running_program.store(nullptr, std::memory_order_release);
-  if (state.failed.load(std::memory_order_relaxed)) state.code = 1;
   auto last = [] {
     std::lock_guard lock(hooks().mutex);
     return hooks().at_exit;
   }();
-  for (auto& hook : last) hook(state.code);
-  return state.code;
+  call_hooks(last, state, false);
+  return state.status();
 }
 
 int runtime::run(task<void> main) { return run(with_code(std::move(main))); }
@@ -255,15 +335,16 @@ void at_exit(std::function<void(int)> hook) {
 }
 
 void set_exit_code(int code) noexcept {
-  if (auto* state = running_program.load(std::memory_order_acquire)) state->code = code;
+  auto* state = program_of_caller();
+  if (state == nullptr) return;
+  if (!state->leaving.load() || state->home == nullptr) state->code = code;
 }
 
 void exit(int code) noexcept {
-  auto* state = running_program.load(std::memory_order_acquire);
-  if (state == nullptr || state->leaving) return;
-  state->code = code;
-  state->leaving = true;
-  if (state->top != nullptr) state->top->cancel();
+  if (auto* state = program_of_caller()) return leave(*state, code);
+  if (detail::current_worker() != nullptr) return;  // in `block_on`, which is no program
+  std::lock_guard lock(programs().mutex);
+  for (auto* each : programs().running) leave(*each, code);
 }
 
 runtime_metrics metrics() {

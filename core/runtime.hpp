@@ -80,21 +80,26 @@ runtime_metrics metrics();
 std::string backend_report();
 
 /// Called with a failure that nobody is left to receive, before the program ends with status 1. If the
-/// hook returns true the program goes on. Process-wide; set it before `run`.
+/// hook returns true the program goes on; if it throws, the status is 7, as Node's. Without a hook the failure is
+/// printed. Process-wide; set it before `run`. Called on the worker where it happened.
 void on_uncaught(std::function<bool(std::exception_ptr)> hook);
 
 /// Called when nothing is alive any more; what it starts (timers, spawns) keeps the program running, after
-/// which it is called again (Node's 'beforeExit'). `code` is the exit code so far. In order of registration.
+/// which it is called again (Node's 'beforeExit'). `code` is the exit code so far. In order of registration. What
+/// it throws is an uncaught failure.
 void before_exit(std::function<void(int code)> hook);
 
-/// Called last, after `before_exit` has started nothing more. It cannot start anything (Node's 'exit').
+/// Called last, when nothing is alive any more. It cannot start anything, but set another code (Node's 'exit').
+/// What it throws is an uncaught failure; the hooks that follow are called all the same.
 void at_exit(std::function<void(int code)> hook);
 
-/// What `run` will return unless the main task says otherwise (Node's process.exitCode).
+/// What `run` will return unless the main task returns something other than 0, or something fails (Node's
+/// process.exitCode). For the run that the calling code belongs to; without effect elsewhere.
 void set_exit_code(int code) noexcept;
 
-/// Ends the program's run: everything is cancelled and joined, `at_exit` hooks run, `run` returns `code`.
-/// `before_exit` hooks do not run (Node's process.exit).
+/// Ends the program's run: everything is cancelled and joined, `at_exit` hooks run, `run` returns `code`, whatever
+/// fails meanwhile. `before_exit` hooks do not run (Node's process.exit). The first call decides. It returns: the
+/// caller is to stop at its next await. From a thread that no runtime runs on, it ends every run of the process.
 void exit(int code) noexcept;
 
 /// What the watchdog saw: one fiber or callback that holds its worker, still.
