@@ -1,0 +1,92 @@
+// examples/showcase/routes.cpp: which handler answers what. A table and a loop will do for a dozen paths.
+#include "app.hpp"
+#include "json.hpp"
+#include "showcase_assets.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace showcase {
+namespace {
+
+using weir::net::http::method;
+
+struct route {
+  weir::net::http::method method;
+  std::string_view path;
+  task<void> (*handler)(app&, request&, response&);
+};
+
+constexpr route routes[] = {
+    {method::get, "/", asset},
+    {method::get, "/page.js", asset},
+    {method::get, "/style.css", asset},
+    {method::get, "/favicon.svg", asset},
+    {method::get, "/api/hello", hello},
+    {method::get, "/download", download},
+    {method::post, "/upload", upload},
+    {method::get, "/slow", slow},
+    {method::get, "/metrics", metrics_text},
+    {method::get, "/metrics.json", metrics_json},
+    {method::get, "/tasks", tasks},
+};
+
+constexpr std::string_view hint =
+    "try /, /api/hello, /download?mb=16, /slow?ms=5000, /metrics, /metrics.json, /tasks, or POST to /upload";
+
+std::string_view type_of(std::string_view name) {
+  if (name.ends_with(".html")) return "text/html; charset=utf-8";
+  if (name.ends_with(".css")) return "text/css; charset=utf-8";
+  if (name.ends_with(".js")) return "text/javascript; charset=utf-8";
+  return "image/svg+xml";
+}
+
+}  // namespace
+
+task<void> answer(app& a, request& req, response& res) {
+  std::string allowed;
+  for (const auto& each : routes) {
+    if (each.path != req.path()) continue;
+    bool get_for_head = req.method() == method::head && each.method == method::get;  // the server leaves out the body
+    if (each.method == req.method() || get_for_head) return each.handler(a, req, res);
+    allowed = each.method == method::get ? "GET, HEAD" : std::string(name_of(each.method));
+  }
+  std::string what(req.path().substr(0, 100));
+  if (allowed.empty()) return refuse(res, 404, "there is nothing at " + what + ": " + std::string(hint));
+  res.set("Allow", allowed);
+  return refuse(res, 405, what + " takes " + allowed + ", not " + std::string(req.method_text()));
+}
+
+task<void> asset(app&, request& req, response& res) {
+  auto name = req.path() == "/" ? std::string_view("index.html") : req.path().substr(1);
+  res.set("Content-Type", type_of(name));
+  res.set("Cache-Control", "no-cache");
+  res.set("Content-Security-Policy", "default-src 'self'");
+  res.set("X-Content-Type-Options", "nosniff");
+  co_await res.end(showcase_asset(name));
+}
+
+task<void> refuse(response& res, int status, std::string why) {
+  res.status(status).set("Content-Type", "application/json");
+  co_await res.end(json().open('{').add("error", why).close('}').text() + "\n");
+}
+
+weir::result<std::uint64_t> number_from_query(const request& req, std::string_view name, range allowed) {
+  auto query = req.query();
+  while (!query.empty()) {
+    auto pair = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), pair.size() + 1));
+    if (pair.substr(0, pair.find('=')) != name) continue;
+    auto text = pair.substr(std::min(pair.size(), name.size() + 1));
+    std::uint64_t value = 0;
+    auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), value);
+    bool whole = wrong == std::errc() && end == text.data() + text.size();
+    if (whole && value >= allowed.least && value <= allowed.most) return value;
+    return weir::error(weir::errc::err_out_of_range,
+                       std::string(name) + " is a whole number from " + std::to_string(allowed.least) + " to " +
+                           std::to_string(allowed.most) + ", not '" + std::string(text.substr(0, 40)) + "'");
+  }
+  return allowed.fallback;
+}
+
+}  // namespace showcase
