@@ -156,11 +156,11 @@ std::exception_ptr scope::failure_of_all() noexcept {
   return attach(std::exchange(first_failure_, nullptr), std::exchange(other_failures_, {}));
 }
 
-// A child's frame goes before the child leaves the scope: what its arguments refer to may belong to the parent.
+// A child's frame and values go before the child leaves the scope: what they refer to may belong to the parent.
 void scope::finish(detail::fiber& f) noexcept {
   settled(f);
+  detail::drop(std::exchange(f.context, nullptr));
   if (!f.has(detail::fiber::counted)) {
-    detail::drop(std::exchange(f.context, nullptr));
     depart(f);
     return;
   }

@@ -282,14 +282,20 @@ TEST_P(Combine, nests) {
 
 TEST_P(Combine, ends_with_cancelled_when_it_is_cancelled_from_outside) {
   run_stealable([]() -> task<> {
+    std::atomic<int> begun{0};
     std::atomic<int> ended{0};
-    auto range_of_watched = [&](int n) {
+    auto started = [&]() -> task<int> {
+      begun.fetch_add(1);
+      co_return co_await watched(ended);
+    };
+    auto range_of = [&](int n) {
       std::vector<task<int>> tasks;
-      for (int i = 0; i < n; ++i) tasks.push_back(watched(ended));
+      for (int i = 0; i < n; ++i) tasks.push_back(started());
       return tasks;
     };
-    auto cancel_one = [](auto op) -> task<bool> {
+    auto cancel_one = [&begun](auto op) -> task<bool> {
       bool stopped = false;
+      begun = 0;
       co_await with_scope([&](scope& s) -> task<> {
         auto child = s.spawn(
             [&stopped](auto inner) -> task<> {
@@ -297,18 +303,18 @@ TEST_P(Combine, ends_with_cancelled_when_it_is_cancelled_from_outside) {
               stopped = !outcome && outcome.failure().is_cancelled();
             },
             std::move(op));
-        for (int i = 0; i < 3; ++i) co_await yield();
+        while (begun.load() < 2) co_await yield();
         child.cancel();
       });
       co_return stopped;
     };
-    EXPECT_TRUE(co_await cancel_one(all(watched(ended), watched(ended))));
-    EXPECT_TRUE(co_await cancel_one(race(watched(ended), watched(ended))));
-    EXPECT_TRUE(co_await cancel_one(any(watched(ended), watched(ended))));
-    EXPECT_TRUE(co_await cancel_one(all(range_of_watched(6), 2)));
-    EXPECT_TRUE(co_await cancel_one(race(range_of_watched(2))));
-    EXPECT_TRUE(co_await cancel_one(any(range_of_watched(2))));
-    EXPECT_FALSE(co_await cancel_one(all_settled(watched(ended), watched(ended)))) << "a settled result each";
+    EXPECT_TRUE(co_await cancel_one(all(started(), started())));
+    EXPECT_TRUE(co_await cancel_one(race(started(), started())));
+    EXPECT_TRUE(co_await cancel_one(any(started(), started())));
+    EXPECT_TRUE(co_await cancel_one(all(range_of(6), 2)));
+    EXPECT_TRUE(co_await cancel_one(race(range_of(2))));
+    EXPECT_TRUE(co_await cancel_one(any(range_of(2))));
+    EXPECT_FALSE(co_await cancel_one(all_settled(started(), started()))) << "a settled result each";
     EXPECT_EQ(ended.load(), 14) << "two each; of the limited range only those that had started";
   });
 }
