@@ -23,14 +23,23 @@ struct block {
   block* next_batch;  // in the depot: the head of the next batch
 };
 
+// `room` is how many more blocks the list takes before some have to go. It is 0 in a list that has not been used
+// either, so that the first free in a thread takes the slow path as well.
 struct free_list {
   block* head = nullptr;
-  std::uint32_t length = 0;
+  std::uint32_t room = 0;
+};
+
+// What a thread has not carved of its chunk, for another to go on with.
+struct remainder {
+  remainder* next;
+  std::byte* end;
 };
 
 struct depot {
   std::mutex mutex;
   block* batches[classes] = {};
+  remainder* remainders = nullptr;
   std::atomic<std::uint64_t> allocations{0};
   std::atomic<std::uint64_t> refills{0};
   std::atomic<std::uint64_t> oversize{0};
@@ -61,12 +70,21 @@ void give_batch(std::size_t index, block* head) {
   shared.batches[index] = head;
 }
 
+void give_remainder() {
+  if (static_cast<std::size_t>(cache.bump_end - cache.bump) < largest) return;
+  auto& shared = shared_depot();
+  std::lock_guard lock(shared.mutex);
+  shared.remainders = new (cache.bump) remainder{shared.remainders, cache.bump_end};
+}
+
 struct cache_owner {
   ~cache_owner() {
     for (std::size_t i = 0; i < classes; ++i) {
       if (cache.lists[i].head != nullptr) give_batch(i, cache.lists[i].head);
       cache.lists[i] = {};
     }
+    give_remainder();
+    cache.bump = cache.bump_end = nullptr;
     auto& shared = shared_depot();
     shared.allocations += cache.allocations;
     shared.refills += cache.refills;
@@ -74,19 +92,36 @@ struct cache_owner {
   }
 };
 
-block* carve(std::size_t size) {
-  if (cache.bump == nullptr || static_cast<std::size_t>(cache.bump_end - cache.bump) < size) {
-    cache.bump = static_cast<std::byte*>(::operator new(chunk_size));
-    cache.bump_end = cache.bump + chunk_size;
+// To be called before a thread holds anything: it hands back what is held when the thread ends.
+void watch_thread() {
+  thread_local cache_owner owner;
+  static_cast<void>(&owner);
+}
+
+void next_chunk() {
+  auto& shared = shared_depot();
+  {
+    std::lock_guard lock(shared.mutex);
+    if (auto* left = shared.remainders; left != nullptr) {
+      shared.remainders = left->next;
+      cache.bump = reinterpret_cast<std::byte*>(left);
+      cache.bump_end = left->end;
+      return;
+    }
   }
+  cache.bump = static_cast<std::byte*>(::operator new(chunk_size));
+  cache.bump_end = cache.bump + chunk_size;
+}
+
+block* carve(std::size_t size) {
+  if (cache.bump == nullptr || static_cast<std::size_t>(cache.bump_end - cache.bump) < size) next_chunk();
   auto* made = reinterpret_cast<block*>(cache.bump);
   cache.bump += size;
   return made;
 }
 
 WEIR_COLD void* refill(std::size_t index) {
-  thread_local cache_owner owner;
-  static_cast<void>(&owner);
+  watch_thread();
   ++cache.refills;
   auto& shared = shared_depot();
   block* head = nullptr;
@@ -98,18 +133,23 @@ WEIR_COLD void* refill(std::size_t index) {
   if (head == nullptr) return carve(index * granule);
   auto& list = cache.lists[index];
   list.head = head->next;
-  list.length = 0;
-  for (auto* each = list.head; each != nullptr; each = each->next) ++list.length;
+  list.room = list_limit;
+  for (auto* each = list.head; each != nullptr; each = each->next) --list.room;
   return head;
 }
 
-WEIR_COLD void release_surplus(std::size_t index) noexcept {
+WEIR_COLD void make_room(std::size_t index) noexcept {
   auto& list = cache.lists[index];
+  if (list.head == nullptr) {
+    watch_thread();
+    list.room = list_limit;
+    return;
+  }
   block* head = list.head;
   block* last = head;
   for (std::uint32_t i = 1; i < batch_length; ++i) last = last->next;
   list.head = last->next;
-  list.length -= batch_length;
+  list.room += batch_length;
   last->next = nullptr;
   give_batch(index, head);
 }
@@ -128,7 +168,7 @@ WEIR_NOINLINE void* frame_allocate(std::size_t size) {
   auto& list = cache.lists[index];
   if (block* head = list.head; head != nullptr) [[likely]] {
     list.head = head->next;
-    --list.length;
+    ++list.room;
     return head;
   }
   return refill(index);
@@ -141,11 +181,12 @@ WEIR_NOINLINE void frame_free(void* frame, std::size_t size) noexcept {
   }
   auto index = (size + granule - 1) / granule;
   auto& list = cache.lists[index];
+  if (list.room == 0) [[unlikely]]
+    make_room(index);
   auto* freed = static_cast<block*>(frame);
   freed->next = list.head;
   list.head = freed;
-  if (++list.length >= list_limit) [[unlikely]]
-    release_surplus(index);
+  --list.room;
 }
 
 }  // namespace detail
