@@ -55,6 +55,9 @@ template <class F, class... Args>
   requires(std::is_class_v<F> && std::is_empty_v<F> && requires { &F::operator(); })
 struct keeps_itself<F, Args...> : keeps_itself<decltype(&F::operator()), Args...> {};
 
+template <class T>
+inline constexpr bool starts_a_made_task = false;
+
 /// Keeps a callable and its arguments for as long as the task that they make.
 template <class R, class F, class... Args>
 task<R> run_owned(F function, Args... arguments) {
@@ -206,6 +209,11 @@ class scope : public detail::group {
   auto spawn(const spawn_options& options, F&& function, Args&&... arguments) {
     return launch<F, Args...>(options, false, std::forward<F>(function), std::forward<Args>(arguments)...);
   }
+  template <class T>
+  void spawn(const task<T>&) {
+    static_assert(detail::starts_a_made_task<T>,
+                  "spawn(f, x) takes a function and its arguments, not the task that f(x) makes: nobody would keep x");
+  }
 
   /// Like `spawn`, for a loop-affine child: it lives on the worker of the caller, in Node's order, and starts
   /// as soon as the caller suspends. Children of one worker never run in parallel to each other.
@@ -217,6 +225,10 @@ class scope : public detail::group {
   template <class F, class... Args>
   auto spawn_local(const spawn_options& options, F&& function, Args&&... arguments) {
     return launch<F, Args...>(options, true, std::forward<F>(function), std::forward<Args>(arguments)...);
+  }
+  template <class T>
+  void spawn_local(const task<T>& made) {
+    spawn(made);
   }
 
   /// Like `spawn_local`, on the worker numbered `index` (modulo their number).
