@@ -1,7 +1,8 @@
 // core/combine.hpp: running several awaitables at once and waiting for them together: all, all_settled, race,
 // any, shield (and timeout and abortable, from abort.hpp). Each branch is a fiber that ends before the combinator
 // completes: losers are cancelled and joined, never left behind. Branches of a loop-affine task stay on its worker;
-// those of other tasks may run in parallel. A combinator is itself awaitable, so they nest. Semantics of the Promise combinators where those have them.
+// those of other tasks may run in parallel. A combinator is itself awaitable, so they nest. Semantics of the Promise
+// combinators where those have them.
 #pragma once
 
 #include <weir/core/fiber.hpp>

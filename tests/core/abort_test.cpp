@@ -119,7 +119,9 @@ TEST(AbortSignal, any_fires_with_the_reason_of_the_first_of_its_sources) {
 
 TEST(AbortSignal, any_may_be_dropped_before_its_sources_fire) {
   abort_controller a;
-  { auto gone = abort_signal::any({a.signal()}); }
+  {
+    auto gone = abort_signal::any({a.signal()});
+  }
   a.abort();
   auto alive = [] {
     abort_controller local;
@@ -154,10 +156,12 @@ INSTANTIATE_TEST_SUITE_P(On, Abortable, ::testing::Values(1U, 2U), [](const auto
 TEST_P(Abortable, gives_the_value_where_the_signal_does_not_fire) {
   run([]() -> task<> {
     abort_controller controller;
-    EXPECT_EQ(co_await abortable(controller.signal(), []() -> task<int> {
-      co_await yield();
-      co_return 3;
-    }()), 3);
+    EXPECT_EQ(co_await abortable(controller.signal(),
+                                 []() -> task<int> {
+                                   co_await yield();
+                                   co_return 3;
+                                 }()),
+              3);
     EXPECT_EQ(co_await abortable(abort_signal(), []() -> task<int> { co_return 4; }()), 4);
     controller.abort();
   }());
@@ -242,9 +246,9 @@ TEST_P(Abortable, survives_an_abort_that_races_with_the_end) {
         });
         s.spawn([&controller, i]() -> task<> {
           auto outcome = co_await attempt(timeout(1h, abortable(controller.signal(), [](std::size_t n) -> task<int> {
-            for (std::size_t y = 0; y < n % 3; ++y) co_await yield();
-            co_return 1;
-          }(i))));
+                                                    for (std::size_t y = 0; y < n % 3; ++y) co_await yield();
+                                                    co_return 1;
+                                                  }(i))));
           if (!outcome) EXPECT_THROW(outcome.value(), why);
         });
         co_return;

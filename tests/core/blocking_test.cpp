@@ -83,8 +83,7 @@ TEST_P(Blocking, hands_over_values_references_and_exceptions) {
 }
 
 TEST_P(Blocking, grows_on_demand_up_to_its_bound) {
-  run(
-      with_scope([](scope& s) -> task<> {
+  run(with_scope([](scope& s) -> task<> {
         EXPECT_EQ(metrics().blocking_threads, 0U) << "none before the first call";
         std::atomic<int> inside{0};
         std::atomic<bool> go{false};
@@ -106,8 +105,7 @@ TEST_P(Blocking, grows_on_demand_up_to_its_bound) {
 }
 
 TEST_P(Blocking, refuses_what_its_queue_does_not_hold) {
-  run(
-      with_scope([](scope& s) -> task<> {
+  run(with_scope([](scope& s) -> task<> {
         std::atomic<bool> begun{false};
         std::atomic<bool> go{false};
         s.spawn([&]() -> task<> {
@@ -129,8 +127,7 @@ TEST_P(Blocking, refuses_what_its_queue_does_not_hold) {
 }
 
 TEST_P(Blocking, takes_a_cancelled_function_out_of_the_queue) {
-  run(
-      with_scope([](scope& s) -> task<> {
+  run(with_scope([](scope& s) -> task<> {
         std::atomic<bool> begun{false};
         std::atomic<bool> go{false};
         auto running = s.spawn([&]() -> task<> {
@@ -164,11 +161,13 @@ TEST_P(Blocking, waits_for_a_cancelled_function_that_has_begun) {
     co_await with_scope([&](scope& s) -> task<> {
       s.spawn([&]() -> task<> {
         EXPECT_EQ(co_await blocking([&] {
-          begun = true;
-          while (!go) std::this_thread::sleep_for(1ms);
-          ended = true;
-          return 5;
-        }), 5) << "what it gave is not thrown away";
+                    begun = true;
+                    while (!go) std::this_thread::sleep_for(1ms);
+                    ended = true;
+                    return 5;
+                  }),
+                  5)
+            << "what it gave is not thrown away";
         EXPECT_THROW(co_await yield(), cancelled);
       });
       while (!begun) co_await sleep(1ms);
@@ -193,18 +192,19 @@ TEST_P(Blocking, joins_its_threads_at_the_end) {
 
 TEST_P(Blocking, survives_races_between_functions_and_cancellation) {
   run(with_scope([](scope& s) -> task<> {
-    std::atomic<int> inside{0};
-    for (std::size_t i = 0; i < rounds(3000); ++i) {
-      auto child = s.spawn([&]() -> task<> {
-        static_cast<void>(co_await attempt(blocking([&] { inside.fetch_add(1); })));
-        static_cast<void>(co_await attempt(blocking([&] { inside.fetch_sub(1); })));
-      });
-      if (i % 2 == 0) co_await yield();
-      if (i % 5 == 0) co_await sleep(0ms);
-      child.cancel();
-      if (i % 16 == 0) EXPECT_FALSE(task_dump().empty());
-    }
-  }), 3);
+        std::atomic<int> inside{0};
+        for (std::size_t i = 0; i < rounds(3000); ++i) {
+          auto child = s.spawn([&]() -> task<> {
+            static_cast<void>(co_await attempt(blocking([&] { inside.fetch_add(1); })));
+            static_cast<void>(co_await attempt(blocking([&] { inside.fetch_sub(1); })));
+          });
+          if (i % 2 == 0) co_await yield();
+          if (i % 5 == 0) co_await sleep(0ms);
+          child.cancel();
+          if (i % 16 == 0) EXPECT_FALSE(task_dump().empty());
+        }
+      }),
+      3);
 }
 
 TEST_P(Blocking, may_be_the_last_thing_a_runtime_waits_for) {

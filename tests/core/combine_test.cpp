@@ -70,8 +70,9 @@ task<int> watched(std::atomic<int>& ended) {
 
 TEST_P(Combine, all_gives_values_in_the_order_of_the_arguments) {
   run_stealable([]() -> task<> {
-    auto values = co_await all(later(1, 5), []() -> task<std::string> { co_return "two"; }(), nothing(),
-                               []() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); }());
+    auto values = co_await all(
+        later(1, 5), []() -> task<std::string> { co_return "two"; }(), nothing(),
+        []() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); }());
     auto& [one, two, three, four] = values;
     EXPECT_EQ(one, 1);
     EXPECT_EQ(two, "two");
@@ -199,10 +200,13 @@ TEST_P(Combine, race_of_different_types_gives_a_variant) {
       if (wait) co_await forever();
       co_return "text";
     };
-    auto first = co_await race(text(false), []() -> task<int> {
-      co_await forever();
-      co_return 1;
-    }(), forever());
+    auto first = co_await race(
+        text(false),
+        []() -> task<int> {
+          co_await forever();
+          co_return 1;
+        }(),
+        forever());
     EXPECT_EQ(std::get<0>(first), "text");
     auto second = co_await race(text(true), later(5), forever());
     EXPECT_EQ(std::get<1>(second), 5);

@@ -95,14 +95,18 @@ TEST_P(AsyncLocal, follows_callbacks_and_timers) {
         queue_microtask(note);
         set_immediate(note);
         queue_close(note);
-        set_timeout([note] {
-          note();
-          set_timeout(note, 1ms);  // handed on once more
-        }, 1ms);
-        set_timeout([note]() -> task<> {
-          co_await yield();
-          note();
-        }, 1ms);
+        set_timeout(
+            [note] {
+              note();
+              set_timeout(note, 1ms);  // handed on once more
+            },
+            1ms);
+        set_timeout(
+            [note]() -> task<> {
+              co_await yield();
+              note();
+            },
+            1ms);
         co_return;
       }(to));
     });

@@ -53,21 +53,21 @@ TEST(Event, releases_waiters_in_order_of_arrival) {
 
 TEST(Event, skips_a_waiter_that_was_cancelled) {
   run_with(1, with_scope([](scope& s) -> task<> {
-    event e;
-    std::vector<int> order;
-    std::vector<join_handle<>> handles;
-    for (int i = 0; i < 5; ++i) {
-      handles.push_back(s.spawn_local([&, i]() -> task<> {
-        co_await e.wait();
-        order.push_back(i);
-      }));
-    }
-    co_await yield();
-    for (auto i : {0U, 2U, 4U}) handles[i].cancel();
-    e.set();
-    for (auto& each : handles) static_cast<void>(co_await attempt(std::move(each)));
-    EXPECT_EQ(order, (std::vector{1, 3}));
-  }));
+             event e;
+             std::vector<int> order;
+             std::vector<join_handle<>> handles;
+             for (int i = 0; i < 5; ++i) {
+               handles.push_back(s.spawn_local([&, i]() -> task<> {
+                 co_await e.wait();
+                 order.push_back(i);
+               }));
+             }
+             co_await yield();
+             for (auto i : {0U, 2U, 4U}) handles[i].cancel();
+             e.set();
+             for (auto& each : handles) static_cast<void>(co_await attempt(std::move(each)));
+             EXPECT_EQ(order, (std::vector{1, 3}));
+           }));
 }
 
 TEST(Event, may_be_destroyed_by_the_waiter_that_it_released) {
@@ -91,28 +91,28 @@ TEST(Event, may_be_destroyed_by_the_waiter_that_it_released) {
 TEST(Event, may_be_set_by_a_foreign_thread) {
   for (unsigned workers : {1U, 2U}) {
     run_with(workers, with_scope([](scope& s) -> task<> {
-      for (std::size_t i = 0; i < rounds(500); ++i) {
-        event e;
-        std::atomic<int> released{0};
-        std::thread foreign([&e] { e.set(); });
-        co_await with_scope([&](scope& inner) -> task<> {
-          for (int n = 0; n < 4; ++n) {
-            inner.spawn([&]() -> task<> {
-              co_await e.wait();
-              released.fetch_add(1);
-            });
-            inner.spawn_local([&]() -> task<> {
-              co_await e.wait();
-              released.fetch_add(1);
-            });
-          }
-          co_return;
-        });
-        EXPECT_EQ(released.load(), 8);
-        foreign.join();
-      }
-      static_cast<void>(s);
-    }));
+               for (std::size_t i = 0; i < rounds(500); ++i) {
+                 event e;
+                 std::atomic<int> released{0};
+                 std::thread foreign([&e] { e.set(); });
+                 co_await with_scope([&](scope& inner) -> task<> {
+                   for (int n = 0; n < 4; ++n) {
+                     inner.spawn([&]() -> task<> {
+                       co_await e.wait();
+                       released.fetch_add(1);
+                     });
+                     inner.spawn_local([&]() -> task<> {
+                       co_await e.wait();
+                       released.fetch_add(1);
+                     });
+                   }
+                   co_return;
+                 });
+                 EXPECT_EQ(released.load(), 8);
+                 foreign.join();
+               }
+               static_cast<void>(s);
+             }));
   }
 }
 
@@ -139,17 +139,17 @@ TEST(Event, set_by_a_foreign_thread_races_with_cancellation_on_one_worker) {
     }
   });
   run_with(1, with_scope([&](scope& s) -> task<> {
-    for (std::size_t i = 0; i < rounds(50'000); ++i) {
-      auto waiter = s.spawn_local([&e]() -> task<> {
-        static_cast<void>(co_await attempt(e.wait()));
-        co_await shield(yield());
-      });
-      co_await yield();
-      waiter.cancel();
-      EXPECT_FALSE(task_dump().empty());
-      co_await std::move(waiter);
-    }
-  }));
+             for (std::size_t i = 0; i < rounds(50'000); ++i) {
+               auto waiter = s.spawn_local([&e]() -> task<> {
+                 static_cast<void>(co_await attempt(e.wait()));
+                 co_await shield(yield());
+               });
+               co_await yield();
+               waiter.cancel();
+               EXPECT_FALSE(task_dump().empty());
+               co_await std::move(waiter);
+             }
+           }));
   over = true;
   foreign.join();
 }

@@ -226,79 +226,79 @@ TEST_P(Executor, loses_no_wake_up_when_it_parks_all_the_time) {
 
 TEST(Stealing, spreads_work_over_the_workers) {
   run_with(2, with_scope([](scope& s) -> task<> {
-    std::array<std::atomic<int>, 2> ran = {};
-    co_await with_scope([&](scope& inner) -> task<> {
-      for (int i = 0; i < 200; ++i) {  // fewer than a queue holds
-        inner.spawn([&]() -> task<> {
-          compute(200us);
-          ran[this_worker_index()].fetch_add(1);
-          co_return;
-        });
-      }
-      co_return;
-    });
-    EXPECT_GT(ran[0].load(), 20);
-    EXPECT_GT(ran[1].load(), 20);
-    EXPECT_GT(total([](const worker_metrics& w) { return w.steals; }), 0U);
-    EXPECT_GE(total([](const worker_metrics& w) { return w.stolen; }),
-              total([](const worker_metrics& w) { return w.steals; }));
-    static_cast<void>(s);
-  }));
+             std::array<std::atomic<int>, 2> ran = {};
+             co_await with_scope([&](scope& inner) -> task<> {
+               for (int i = 0; i < 200; ++i) {  // fewer than a queue holds
+                 inner.spawn([&]() -> task<> {
+                   compute(200us);
+                   ran[this_worker_index()].fetch_add(1);
+                   co_return;
+                 });
+               }
+               co_return;
+             });
+             EXPECT_GT(ran[0].load(), 20);
+             EXPECT_GT(ran[1].load(), 20);
+             EXPECT_GT(total([](const worker_metrics& w) { return w.steals; }), 0U);
+             EXPECT_GE(total([](const worker_metrics& w) { return w.stolen; }),
+                       total([](const worker_metrics& w) { return w.steals; }));
+             static_cast<void>(s);
+           }));
 }
 
 TEST(Stealing, frees_the_fibers_behind_one_that_holds_its_worker) {
   run_with(2, with_scope([](scope& s) -> task<> {
-    std::atomic<int> others{0};
-    s.spawn([&]() -> task<> {
-      for (int i = 0; i < 50; ++i) {
-        s.spawn([&]() -> task<> {
-          others.fetch_add(1);
-          co_return;
-        });
-      }
-      hold_until([&] { return others.load() == 50; });  // on other workers, then
-      co_return;
-    });
-    co_await yield();
-  }));
+             std::atomic<int> others{0};
+             s.spawn([&]() -> task<> {
+               for (int i = 0; i < 50; ++i) {
+                 s.spawn([&]() -> task<> {
+                   others.fetch_add(1);
+                   co_return;
+                 });
+               }
+               hold_until([&] { return others.load() == 50; });  // on other workers, then
+               co_return;
+             });
+             co_await yield();
+           }));
 }
 
 TEST(Stealing, frees_even_the_fiber_that_was_woken_last) {
   auto started = clock::now();
   run_with(2, with_scope([&](scope& s) -> task<> {
-    co_await sleep(20ms);  // the other worker is asleep
-    auto holder = s.spawn([&]() -> task<> {
-      std::atomic<bool> ran{false};
-      auto last = s.spawn([&]() -> task<> {
-        ran = true;
-        co_return;
-      });
-      hold_until([&] { return ran.load(); });
-      co_await std::move(last);
-    });
-    co_await std::move(holder);
-  }));
+             co_await sleep(20ms);  // the other worker is asleep
+             auto holder = s.spawn([&]() -> task<> {
+               std::atomic<bool> ran{false};
+               auto last = s.spawn([&]() -> task<> {
+                 ran = true;
+                 co_return;
+               });
+               hold_until([&] { return ran.load(); });
+               co_await std::move(last);
+             });
+             co_await std::move(holder);
+           }));
   EXPECT_LT(clock::now() - started, 10s);
 }
 
 TEST(Stealing, loses_no_wake_up_in_a_ping_pong_between_workers) {
   run_with(2, with_scope([](scope& s) -> task<> {
-    event ping;
-    event pong;
-    constexpr std::size_t times = rounds(100'000);
-    auto play = [](event& mine, event& other, bool serves) -> task<> {
-      for (std::size_t i = 0; i < times; ++i) {
-        if (serves) other.set();
-        co_await mine.wait();
-        mine.reset();
-        if (!serves) other.set();
-      }
-    };
-    auto one = s.spawn_on(0, play, std::ref(ping), std::ref(pong), true);
-    auto two = s.spawn_on(1, play, std::ref(pong), std::ref(ping), false);
-    co_await all(std::move(one), std::move(two));
-    EXPECT_EQ(lost_wakes(), 0U);
-  }));
+             event ping;
+             event pong;
+             constexpr std::size_t times = rounds(100'000);
+             auto play = [](event& mine, event& other, bool serves) -> task<> {
+               for (std::size_t i = 0; i < times; ++i) {
+                 if (serves) other.set();
+                 co_await mine.wait();
+                 mine.reset();
+                 if (!serves) other.set();
+               }
+             };
+             auto one = s.spawn_on(0, play, std::ref(ping), std::ref(pong), true);
+             auto two = s.spawn_on(1, play, std::ref(pong), std::ref(ping), false);
+             co_await all(std::move(one), std::move(two));
+             EXPECT_EQ(lost_wakes(), 0U);
+           }));
 }
 
 TEST(Stealing, loses_no_wake_up_when_work_comes_in_bursts) {
@@ -348,31 +348,31 @@ TEST(Stealing, leaves_fibers_where_they_are_if_it_is_switched_off) {
 
 TEST(Stealing, does_not_touch_affine_fibers) {
   run_with(4, with_scope([](scope& s) -> task<> {
-    for (unsigned i = 0; i < 64; ++i) {
-      s.spawn_on(i, []() -> task<> {
-        auto home = this_worker_index();
-        for (int n = 0; n < 50; ++n) {
-          compute(10us);
-          co_await yield();
-          EXPECT_EQ(this_worker_index(), home);
-        }
-      });
-    }
-    co_return;
-  }));
+             for (unsigned i = 0; i < 64; ++i) {
+               s.spawn_on(i, []() -> task<> {
+                 auto home = this_worker_index();
+                 for (int n = 0; n < 50; ++n) {
+                   compute(10us);
+                   co_await yield();
+                   EXPECT_EQ(this_worker_index(), home);
+                 }
+               });
+             }
+             co_return;
+           }));
 }
 
 TEST(Executor, counts_parks_polls_and_wake_ups) {
   run_with(2, with_scope([](scope& s) -> task<> {
-    auto before = metrics();
-    for (int i = 0; i < 10; ++i) co_await s.spawn_on(1, []() -> task<> { co_await sleep(1ms); });
-    auto after = metrics();
-    auto polls = after.workers[1].polls - before.workers[1].polls;
-    EXPECT_GE(polls, 20U);
-    EXPECT_EQ(after.workers[1].timers_fired - before.workers[1].timers_fired, 10U);
-    EXPECT_GT(after.workers[1].parks, before.workers[1].parks);
-    EXPECT_GT(after.workers[1].io.enters, before.workers[1].io.enters);
-  }));
+             auto before = metrics();
+             for (int i = 0; i < 10; ++i) co_await s.spawn_on(1, []() -> task<> { co_await sleep(1ms); });
+             auto after = metrics();
+             auto polls = after.workers[1].polls - before.workers[1].polls;
+             EXPECT_GE(polls, 20U);
+             EXPECT_EQ(after.workers[1].timers_fired - before.workers[1].timers_fired, 10U);
+             EXPECT_GT(after.workers[1].parks, before.workers[1].parks);
+             EXPECT_GT(after.workers[1].io.enters, before.workers[1].io.enters);
+           }));
 }
 
 // ---- the queue that thieves take from

@@ -24,8 +24,8 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::ContainsRegex;
-using ::testing::HasSubstr;
 using testing::forever;
+using ::testing::HasSubstr;
 using testing::hold_until;
 using testing::rounds;
 using testing::run_with;
@@ -80,11 +80,11 @@ template <class F>
 std::string dump_with(unsigned workers, F fill) {
   std::string text;
   run_with(workers, with_scope([&](scope& s) -> task<> {
-    fill(s);
-    for (int i = 0; i < 3; ++i) co_await yield();
-    text = task_dump();
-    s.cancel();
-  }));
+             fill(s);
+             for (int i = 0; i < 3; ++i) co_await yield();
+             text = task_dump();
+             s.cancel();
+           }));
   return text;
 }
 
@@ -115,46 +115,46 @@ TEST(TaskDump, tells_who_was_asked_to_stop_and_has_not) {
   std::atomic<bool> begun{false};
   std::atomic<bool> go{false};
   run_with(1, with_scope([&](scope& s) -> task<> {
-    auto busy = s.spawn_local({.name = "busy"}, [&]() -> task<> {
-      co_await blocking([&] {
-        begun = true;
-        hold_until([&] { return go.load(); });
-      });
-    });
-    while (!begun) co_await yield();
-    busy.cancel();
-    EXPECT_THAT(task_dump(), HasSubstr("task 'busy': waits for blocking (asked to stop)"));
-    go = true;
-  }));
+             auto busy = s.spawn_local({.name = "busy"}, [&]() -> task<> {
+               co_await blocking([&] {
+                 begun = true;
+                 hold_until([&] { return go.load(); });
+               });
+             });
+             while (!begun) co_await yield();
+             busy.cancel();
+             EXPECT_THAT(task_dump(), HasSubstr("task 'busy': waits for blocking (asked to stop)"));
+             go = true;
+           }));
 }
 
 TEST(TaskDump, is_empty_outside_a_runtime) { EXPECT_EQ(task_dump(), ""); }
 
 TEST(TaskDump, may_be_taken_while_workers_run_hot) {
   run_with(3, with_scope([](scope& s) -> task<> {
-    std::atomic<bool> stop{false};
-    for (int i = 0; i < 6; ++i) {
-      s.spawn({.name = "hot"}, [&stop]() -> task<> {
-        while (!stop) {
-          co_await with_scope([](scope& inner) -> task<> {
-            auto child = inner.spawn([]() -> task<int> {
-              co_await yield();
-              co_return 1;
-            });
-            inner.spawn(forever);
-            co_await all(yield(), std::move(child));
-            inner.cancel();
-          });
-          static_cast<void>(co_await attempt(timeout(1h, blocking([] { return 1; }))));
-        }
-      });
-    }
-    for (std::size_t i = 0; i < rounds(1000, 5); ++i) {
-      EXPECT_THAT(task_dump(), HasSubstr("task 'hot'"));
-      co_await yield();
-    }
-    stop = true;
-  }));
+             std::atomic<bool> stop{false};
+             for (int i = 0; i < 6; ++i) {
+               s.spawn({.name = "hot"}, [&stop]() -> task<> {
+                 while (!stop) {
+                   co_await with_scope([](scope& inner) -> task<> {
+                     auto child = inner.spawn([]() -> task<int> {
+                       co_await yield();
+                       co_return 1;
+                     });
+                     inner.spawn(forever);
+                     co_await all(yield(), std::move(child));
+                     inner.cancel();
+                   });
+                   static_cast<void>(co_await attempt(timeout(1h, blocking([] { return 1; }))));
+                 }
+               });
+             }
+             for (std::size_t i = 0; i < rounds(1000, 5); ++i) {
+               EXPECT_THAT(task_dump(), HasSubstr("task 'hot'"));
+               co_await yield();
+             }
+             stop = true;
+           }));
 }
 
 std::string capture_stderr(const std::function<void()>& run) {
@@ -217,13 +217,13 @@ class StallDetector : public ::testing::Test {
 
 TEST_F(StallDetector, names_the_task_that_holds_its_worker) {
   auto seen = reports_of(2, with_scope([this](scope& s) -> task<> {
-    s.spawn_on(1, []() -> task<> { co_return; });
-    s.spawn({.name = "busy"}, [this]() -> task<> {
-      co_await yield();
-      hold_until_reported(1);
-    });
-    co_return;
-  }));
+                           s.spawn_on(1, []() -> task<> { co_return; });
+                           s.spawn({.name = "busy"}, [this]() -> task<> {
+                             co_await yield();
+                             hold_until_reported(1);
+                           });
+                           co_return;
+                         }));
   ASSERT_EQ(seen.size(), 1U) << "once per stall";
   EXPECT_EQ(seen[0].task, "busy");
   EXPECT_GE(seen[0].held, 20ms);
@@ -238,9 +238,9 @@ TEST_F(StallDetector, names_the_function_of_a_task_without_a_name) {
     }
   };
   auto seen = reports_of(1, with_scope([this](scope& s) -> task<> {
-    s.spawn(code::calculates, this);
-    co_return;
-  }));
+                           s.spawn(code::calculates, this);
+                           co_return;
+                         }));
   ASSERT_EQ(seen.size(), 1U);
   EXPECT_THAT(seen[0].task, HasSubstr("calculates"));
 }

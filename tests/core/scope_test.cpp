@@ -67,9 +67,9 @@ TEST_P(Scope, ends_when_every_child_has_ended) {
 
 TEST_P(Scope, gives_the_value_of_its_body) {
   EXPECT_EQ(run(with_scope([](scope& s) -> task<std::string> {
-    auto part = s.spawn([]() -> task<std::string> { co_return "from a child"; });
-    co_return co_await std::move(part);
-  })),
+              auto part = s.spawn([]() -> task<std::string> { co_return "from a child"; });
+              co_return co_await std::move(part);
+            })),
             "from a child");
 }
 
@@ -388,10 +388,12 @@ TEST_P(Scope, runs_cleanups_in_reverse_order_when_the_children_have_ended) {
         co_return;
       });
       auto child = s.spawn([]() -> task<> { co_await yield_times(10); });
-      s.spawn([&to](join_handle<> sibling) -> task<> {
-        co_await std::move(sibling);
-        to.emplace_back("child");
-      }, std::move(child));
+      s.spawn(
+          [&to](join_handle<> sibling) -> task<> {
+            co_await std::move(sibling);
+            to.emplace_back("child");
+          },
+          std::move(child));
       co_return;
     });
     to.emplace_back("after");
@@ -604,9 +606,10 @@ TEST_P(Scope, gives_back_every_callable_context_and_frame) {
     static async_local<counted> local;
     for (int i = 0; i < 100; ++i) {
       co_await local.with(counted(), with_scope([](scope& s) -> task<> {
-        for (int n = 0; n < 10; ++n) s.spawn([keep = counted()](counted) -> task<> { co_await yield(); }, counted());
-        co_await yield();
-      }));
+                            for (int n = 0; n < 10; ++n)
+                              s.spawn([keep = counted()](counted) -> task<> { co_await yield(); }, counted());
+                            co_await yield();
+                          }));
     }
     EXPECT_EQ(counted::alive(), 0);
   }());
