@@ -27,6 +27,15 @@ void end_timer(timer_callback& c) noexcept {
   release(c);
 }
 
+// A cancellation from another worker may come before the timer is in its scope's list, or before it is in the wheel:
+// then it has found nothing to stop, and the timer goes by itself.
+void arm_in_scope(timer_callback& c, std::uint64_t deadline) noexcept {
+  timer_share staying(c);
+  c.owner->add_timer(c, c.counted);
+  c.home->arm(c, deadline);
+  if (c.owner->is_cancelled()) stop_timer(c);
+}
+
 void fire_timer(timer_node& node, worker& w) noexcept {
   auto& c = static_cast<timer_callback&>(node);
   auto& owner = *c.owner->enclosing_scope();
@@ -42,11 +51,10 @@ void fire_timer(timer_node& node, worker& w) noexcept {
     }
     w.enter(nullptr);
   }
-  if (!c.over.load(std::memory_order_relaxed) && !owner.is_cancelled()) {
+  if (!c.over.load(std::memory_order_relaxed)) {
     auto next = c.deadline + c.delay;
     if (next <= w.loop_time()) next += (w.loop_time() - next) / c.delay * c.delay + c.delay;
-    owner.add_timer(c, c.counted);
-    w.arm(c, next);
+    arm_in_scope(c, next);
   } else {
     end_timer(c);
   }
@@ -102,8 +110,7 @@ void start_timer(timer_callback& c, scope* owner, nanoseconds delay, bool repeat
   c.counted = counted;
   c.delay = std::max<std::uint64_t>(whole_milliseconds(delay), 1);
   c.duration = clamp32(c.delay);
-  c.owner->add_timer(c, counted);
-  here->arm(c, here->next_millisecond() + c.delay);
+  arm_in_scope(c, here->next_millisecond() + c.delay);
 }
 
 void release(timer_callback& c) noexcept {
@@ -159,8 +166,9 @@ timer& timer::unref() noexcept {
 }
 
 timer& timer::refresh() noexcept {
-  if (!active() || !callback_->home->disarm(*callback_)) return *this;
-  callback_->home->arm(*callback_, callback_->home->next_millisecond() + callback_->delay);
+  if (!active()) return *this;
+  auto& home = *callback_->home;
+  home.rearm(*callback_, home.next_millisecond() + callback_->delay);
   return *this;
 }
 

@@ -254,6 +254,11 @@ bool worker::disarm(timer_node& node) noexcept {
   return timers_.remove(node);
 }
 
+void worker::rearm(timer_node& node, std::uint64_t deadline) noexcept {
+  spin_guard guard(timers_lock_, shared_);
+  if (timers_.remove(node)) timers_.insert(node, deadline);
+}
+
 // ---- running
 
 void worker::resume(fiber& f) noexcept {

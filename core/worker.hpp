@@ -127,6 +127,7 @@ class worker {
   /// The same on behalf of `waiter`, which is blocked on it. @return false if that has to stop: not armed then
   [[nodiscard]] bool arm_for(const fiber& waiter, timer_node& node, std::uint64_t deadline) noexcept;
   bool disarm(timer_node& node) noexcept;
+  void rearm(timer_node& node, std::uint64_t deadline) noexcept;  ///< if it is armed
   std::uint64_t loop_time() const noexcept { return loop_time_; }  ///< milliseconds, read once a turn
   std::uint64_t next_millisecond() const noexcept;                 ///< of the clock now, rounded up
   std::chrono::steady_clock::time_point clock() const noexcept { return backend_->now(); }

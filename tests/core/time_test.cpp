@@ -447,6 +447,44 @@ TEST(TimerInScope, is_cleared_when_the_scope_is_cancelled) {
   EXPECT_LT(took, 1s);
 }
 
+TEST(TimerInScope, made_when_the_scope_has_been_cancelled_is_over_at_once) {
+  int calls = 0;
+  auto took = virtually([&]() -> task<> {
+    co_await with_scope([&](scope& s) -> task<> {
+      s.cancel();
+      auto late = set_timeout([&] { ++calls; }, 1h);
+      EXPECT_FALSE(late.active());
+      set_interval([&] { ++calls; }, 1h).unref();
+      co_return;
+    });
+  });
+  EXPECT_EQ(calls, 0);
+  EXPECT_LT(took, 1s);
+}
+
+// Each round would last an hour if the cancellation missed a timer that is just being armed.
+TEST(TimerInScope, is_cleared_from_another_worker_while_it_is_made_or_refreshed) {
+  run_with(2, []() -> task<> {
+    for (int i = 0; i < 300; ++i) {
+      co_await with_scope([](scope& s) -> task<> {
+        s.spawn_on(
+            1,
+            [](scope& all) -> task<> {
+              all.cancel();
+              co_return;
+            },
+            std::ref(s));
+        auto kept = set_interval([] {}, 1h);
+        while (!s.is_cancelled()) {
+          set_timeout([] {}, 1h);
+          kept.refresh();
+        }
+        co_return;
+      });
+    }
+  }());
+}
+
 TEST(TimerInScope, is_cleared_when_the_scope_fails) {
   int calls = 0;
   auto took = virtually([&]() -> task<> {
