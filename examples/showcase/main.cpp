@@ -80,15 +80,19 @@ std::string address_of(const options& chosen) {
 
 void greet(const net::address& bound) {
   auto at = "http://" + (bound.is_any() ? "localhost:" + std::to_string(bound.port()) : bound.to_string());
+  auto show = [&](const std::string& command, const char* remark) {
+    std::printf("  %-72s # %s\n", command.c_str(), remark);
+  };
   std::printf("weir's showcase listens on %s\n\n", bound.to_string().c_str());
-  std::printf("  a browser: %s/\n", at.c_str());
-  std::printf("  curl %s/api/hello\n", at.c_str());
-  std::printf("  curl -o /dev/null '%s/download?mb=256'      # streamed, with backpressure\n", at.c_str());
-  std::printf("  head -c 64M /dev/urandom | curl -T - -X POST %s/upload\n", at.c_str());
-  std::printf("  curl -N '%s/slow?ms=5000'      # cut it short, and see below that the handler is told\n", at.c_str());
-  std::printf("  curl %s/metrics      # for Prometheus\n", at.c_str());
-  std::printf("  curl %s/tasks      # everything alive; kill -USR1 %d prints it here\n\n", at.c_str(), ::getpid());
-  std::printf("Ctrl-C ends it when the requests in progress are done.\n");
+  show(at + "/", "in a browser");
+  show("curl " + at + "/api/hello", "JSON");
+  show("curl -o /dev/null '" + at + "/download?mb=256'", "a stream, as fast as you read it");
+  show("head -c 64M /dev/zero | curl -T - -X POST " + at + "/upload", "answers with size and CRC-32");
+  show("curl -N '" + at + "/slow?ms=9000'", "Ctrl-C it: the handler is cancelled");
+  show("curl " + at + "/metrics", "for Prometheus");
+  show("curl " + at + "/tasks", "everything alive");
+  show("kill -USR1 " + std::to_string(::getpid()), "the same, printed here");
+  std::printf("\nCtrl-C here ends it when the requests in progress are done.\n");
 }
 
 // The first signal stops accepting and lets requests in progress finish; the second one ends this task, and with it
