@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +25,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 namespace weir::testing {
 
@@ -155,21 +157,27 @@ std::string verdict(const result<T>& outcome) {
   return outcome ? "ok" : std::string(outcome.failure().error().code_name());
 }
 
-/// While it lives, this process can open no further descriptor.
+/// Takes all descriptors that this process may open, while it lives.
 class descriptor_famine {
  public:
+  /// Lowers the limit at once, and leaves a few until `begin`.
   descriptor_famine() {
     checked(::getrlimit(RLIMIT_NOFILE, &before_));
     io::descriptor lowest(checked(::dup(STDIN_FILENO)));
-    rlimit now = {static_cast<rlim_t>(lowest.get()), before_.rlim_max};
+    rlimit now = {static_cast<rlim_t>(lowest.get()) + 8, before_.rlim_max};
     checked(::setrlimit(RLIMIT_NOFILE, &now));
   }
   descriptor_famine(const descriptor_famine&) = delete;
   descriptor_famine& operator=(const descriptor_famine&) = delete;
   ~descriptor_famine() { ::setrlimit(RLIMIT_NOFILE, &before_); }
 
+  void begin() {
+    for (int taken = ::dup(STDIN_FILENO); taken >= 0; taken = ::dup(STDIN_FILENO)) eaten_.emplace_back(taken);
+  }
+
  private:
   rlimit before_ = {};
+  std::vector<io::descriptor> eaten_;
 };
 
 }  // namespace weir::testing
