@@ -16,7 +16,7 @@ struct server::shard {
   date_cache date;
   connection* first = nullptr;
   std::atomic<std::uint64_t> open{0};  // written by its worker and the acceptor
-  figure accepted, closed, requests, errors, handler_failures, disconnects;
+  figure accepted, requests, errors, handler_failures, disconnects;
 
   std::string_view date_line() noexcept {
     timespec now;
@@ -25,7 +25,8 @@ struct server::shard {
   }
 };
 
-/// Reads requests, calls the handler, sends responses in order; one fiber.
+/// Reads requests, calls the handler, sends responses in order; one fiber. `run` once, then `leave`, which has to
+/// complete before it goes.
 class connection : private detail::timer_node, private detail::job {
  public:
   connection(server& owner, server::shard& shard, tcp_stream stream, detail::fiber& running);
@@ -33,7 +34,12 @@ class connection : private detail::timer_node, private detail::job {
   connection& operator=(const connection&) = delete;
   ~connection();
 
+  /// Serves requests until the connection has to end.
   task<void> run();
+
+  /// Says what is still to be said, then gives everything back. Bounded in time, and short once the server's own
+  /// time is up.
+  task<void> leave();
 
   /// The server closes: an idle connection ends now, a busy one behind its response. The worker's thread.
   void begin_close() noexcept;
@@ -45,27 +51,45 @@ class connection : private detail::timer_node, private detail::job {
   friend class response;
 
   /// Why the connection is given up.
-  enum class end_reason : std::uint8_t { none, peer_left, head_timeout, request_timeout, idle_timeout, server_closed };
+  enum class end_reason : std::uint8_t { none, peer_left, head_timeout, request_timeout, idle };
+  /// What it is busy with.
+  enum class phase : std::uint8_t { idle, head, request };
+  /// What a client did wrong within a request, so that it is not the handler's failure.
+  struct fault {
+    int status = 0;
+    std::string_view reason;
+    errc code = errc::none;
+  };
 
   task<bool> answer();
+  task<void> call_handler();
   task<void> finish_response();
+  void settle_failure(const failure& why);
+  void await_head();
+  void begin_request();
   task<bool> discard_body();
   task<bool> receive();
   task<void> ignore_rest();
-  task<void> leave();
+  task<void> say_goodbye();
+  /// Whether the client has ended or broken its side.
+  bool lost() const noexcept { return in_.ended() || out_.failure() != 0; }
+  /// Whether a response without framing is not whole: only a reset tells the client so.
+  bool cut_off() const noexcept { return response_.until_close_ && !response_.ended_; }
   void refuse(int status, std::string_view why);
   void report(std::exception_ptr why);
+  error blame(const fault& what);
 
-  // For response.
+  // For request and response.
   void send_head(const body_framing& framing);
+  void check_worker() const;
   void queue_flush() noexcept;
   io::sender::drain_awaiter room() noexcept { return out_.drain(server_.options_.high_water_mark); }
 
   // Deadlines: one timer, moved only when it fires early.
   void set_deadline(std::chrono::milliseconds after, end_reason then) noexcept;
   void clear_deadline() noexcept { deadline_ = ~std::uint64_t{0}; }
-  void expire() noexcept;
   void give_up(end_reason why) noexcept;
+  void end_idle() noexcept;
   static void timer_fired(detail::timer_node& node, detail::worker& w) noexcept;
   static void flush_now(detail::job& j, detail::worker& w) noexcept;
   static void peer_ended(void* self) noexcept;
@@ -83,17 +107,20 @@ class connection : private detail::timer_node, private detail::job {
   response response_;
   std::vector<header> header_views_;
   address remote_;
-  bool remote_known_ = false;
+  fault fault_;
   std::uint64_t deadline_ = ~std::uint64_t{0};
+  std::uint64_t head_began_ = 0;  // in milliseconds of the loop
   std::uint64_t requests_ = 0;
   connection** link_ = nullptr;
+  phase phase_ = phase::idle;
   end_reason at_deadline_ = end_reason::none;
   end_reason end_ = end_reason::none;
+  bool remote_known_ = false;
   bool flush_queued_ = false;
   bool handling_ = false;
-  bool idle_ = true;
   bool closing_ = false;
   bool continue_wanted_ = false;
+  bool refused_ = false;
 };
 
 }  // namespace weir::net::http

@@ -4,8 +4,10 @@
 // exception becomes a 500 and is reported, a client that leaves cancels its handler.
 #pragma once
 
+#include <weir/core/event.hpp>
 #include <weir/core/scope.hpp>
 #include <weir/core/task.hpp>
+#include <weir/io/acceptor.hpp>
 #include <weir/io/sender.hpp>
 #include <weir/net/address.hpp>
 #include <weir/net/http_message.hpp>
@@ -27,8 +29,10 @@ namespace weir::net::http {
 
 class connection;
 class server;
+struct body_framing;
 
-/// What a client asks for. Belongs to the connection; valid until the handler has ended.
+/// What a client asks for. Belongs to the connection; valid until the handler has ended. Like the response, it is
+/// read on the handler's own worker: by the handler, its combinators, and children started with `spawn_local`.
 class request {
  public:
   const request_head& head() const noexcept { return *head_; }
@@ -42,11 +46,14 @@ class request {
   std::string_view header(std::string_view name) const noexcept;
 
   /// `co_await req.read()` gives the next piece of the body, empty at its end. Valid until the next call. Sends `100
-  /// Continue` first where the client waits for it. Throws weir::error: ECONNRESET ("aborted") if the client leaves
-  /// half-way, ERR_OUT_OF_RANGE if the body exceeds `server_options::max_body`, or the parser's code.
+  /// Continue` first where the client waits for it. Throws weir::error: ECONNRESET if the client leaves half-way,
+  /// ERR_OUT_OF_RANGE if the body exceeds `server_options::max_body`, ERR_INVALID_ARG_VALUE with the parser's reason
+  /// if it is no HTTP, ERR_INVALID_STATE on another worker. A handler that lets the second or third pass has the
+  /// client answered 413 or 400, and is not reported.
   task<std::string_view> read();
 
-  /// The whole body as text. @throws weir::error ERR_OUT_OF_RANGE if it is longer than `limit`
+  /// The whole body as text. Throws weir::error ERR_OUT_OF_RANGE if it is longer than `limit`: 413, as above. What
+  /// announces more is not read at all.
   task<std::string> text(std::size_t limit = 1024 * 1024);
 
   bool complete() const noexcept { return complete_; }       ///< the body has been read to its end
@@ -66,7 +73,9 @@ class request {
 /// `end` has its response ended for it.
 class response {
  public:
-  /// @throws weir::error ERR_HTTP_HEADERS_SENT once the head has been sent
+  /// @param code 200 to 999
+  /// @throws weir::error ERR_HTTP_HEADERS_SENT once the head has been sent, ERR_HTTP_INVALID_STATUS_CODE,
+  /// ERR_INVALID_CHAR for a reason with control characters
   response& status(int code, std::string_view reason = {});
   int status() const noexcept { return status_; }
 
@@ -82,10 +91,12 @@ class response {
 
   /// `co_await res.write(chunk)` sends a piece of the body: chunked, unless Content-Length was set. Completes when the
   /// connection has room for more (server_options::high_water_mark): that is the backpressure. `chunk` is copied
-  /// before it returns. Throws weir::error: ERR_STREAM_WRITE_AFTER_END, ERR_HTTP_CONTENT_LENGTH_MISMATCH, EPIPE...
+  /// before it returns. What goes to HEAD, or with 204 or 304, is left out. Throws weir::error:
+  /// ERR_STREAM_WRITE_AFTER_END, ERR_HTTP_CONTENT_LENGTH_MISMATCH, ERR_INVALID_STATE on another worker, EPIPE...
   [[nodiscard]] io::sender::drain_awaiter write(std::string_view chunk);
 
   /// `co_await res.end(body)` sends the rest and ends the response; alone it sends everything with Content-Length.
+  /// Throws as `write`; a body shorter than Content-Length is a mismatch too.
   [[nodiscard]] io::sender::drain_awaiter end(std::string_view body = {});
 
   /// Closes the connection behind this response.
@@ -99,6 +110,9 @@ class response {
 
   void reset() noexcept;
   void add(std::string_view name, std::string_view value);
+  bool sends_body() const noexcept;
+  body_framing framing(body_framing otherwise) const noexcept;
+  void start_with_end(std::string_view body);
   std::string_view name_of(const line& l) const noexcept { return {text_.data() + l.name, l.name_length}; }
   std::string_view value_of(const line& l) const noexcept { return {text_.data() + l.value, l.value_length}; }
   void check(std::string_view name, std::string_view value) const;
@@ -113,23 +127,27 @@ class response {
   bool ended_ = false;
   bool chunked_ = false;
   bool bodiless_ = false;
-  bool counted_ = false;
+  bool counted_ = false;      // Content-Length: `left_` has to be written
+  bool until_close_ = false;  // the end of the connection is the end of the body
   bool keep_alive_ = true;
 };
 
-/// Limits are on by default; times and counts are Node's where Node has them.
+/// Limits are on by default; times and counts are Node's where Node has them. A time of zero is no limit.
 struct server_options {
   parser_options parser = {};  ///< head 16 KiB, 2000 headers, ...
   std::uint64_t max_body = 0;  ///< bytes of a request body; 0: the handler decides
   std::chrono::milliseconds header_timeout = std::chrono::seconds(60);     ///< for a whole head: 408
   std::chrono::milliseconds request_timeout = std::chrono::seconds(300);   ///< for head and body: 408
   std::chrono::milliseconds keep_alive_timeout = std::chrono::seconds(5);  ///< between requests; closes quietly
-  std::size_t max_connections = 65536;                                     ///< more wait in the backlog; 0: no limit
-  std::uint64_t max_requests = 0;                                          ///< per connection; 0: no limit
+  /// Served at once. More wait in the backlog, a few of them accepted already; 0: no limit.
+  std::size_t max_connections = 65536;
+  std::uint64_t max_requests = 0;           ///< per connection; 0: no limit
   std::size_t high_water_mark = 64 * 1024;  ///< unsent response bytes before a write waits
-  bool allow_half_open = false;             ///< a client's FIN does not cancel its handler
+  /// False: a client's end of stream cancels its handler, as a reset always does. True: it may end its side and wait.
+  bool allow_half_open = false;
   listen_options listen = {};
-  /// Told of failures of handlers, on the connection's worker; default: a line on standard error.
+  /// Told of failures of handlers, on the connection's worker; default: a line on standard error. What it throws is
+  /// written there too.
   std::function<void(const request&, std::exception_ptr)> on_error = {};
 };
 
@@ -139,7 +157,7 @@ struct server_statistics {
   std::uint64_t requests = 0;
   std::uint64_t errors = 0;  ///< requests refused: 4xx and 5xx of the server's own
   std::uint64_t handler_failures = 0;
-  std::uint64_t disconnects = 0;  ///< handlers cancelled because the client left
+  std::uint64_t disconnects = 0;  ///< handlers that failed because the client left, mostly by being cancelled
 };
 
 /// A server of one handler on one or more addresses.
@@ -151,20 +169,26 @@ class server {
  public:
   using handler_type = std::function<task<void>(request&, response&)>;
 
+  /// @throws weir::error ERR_INVALID_ARG_VALUE if `handler` is empty
   explicit server(handler_type handler, server_options options = {});
   server(const server&) = delete;
   server& operator=(const server&) = delete;
   ~server();
 
-  /// Binds an address ("[::]:8080"); port 0 takes a free one. @return what it is bound to
-  /// @throws weir::error "listen EADDRINUSE: address already in use [::]:8080"
+  /// Binds an address ("[::]:8080", "unix:/run/app.sock"); port 0 takes a free one. Before `serve`, and as often as
+  /// there are addresses. @return what it is bound to
+  /// @throws weir::error "listen EADDRINUSE: address already in use [::]:8080", ERR_INVALID_ADDRESS,
+  /// ERR_SERVER_ALREADY_LISTEN once `serve` has begun
   address listen(std::string_view where);
 
+  /// Once in a server's life. Throws weir::error ERR_SERVER_NOT_RUNNING without `listen`, ERR_SERVER_ALREADY_LISTEN
+  /// the second time, or what makes accepting impossible.
   task<void> serve();
 
-  /// Any worker; may be called again with a shorter grace.
+  /// Any thread; may be called again, with a shorter grace that counts from then. Before `serve`, that ends at once.
   void close(std::chrono::milliseconds grace = std::chrono::seconds(10));
 
+  /// Any thread.
   server_statistics statistics() const noexcept;
   const server_options& options() const noexcept { return options_; }
 
@@ -173,18 +197,29 @@ class server {
   friend class response;
   struct shard;
 
-  task<void> accept_loop(tcp_listener& listener, scope& s);
+  task<void> accept_until_closed(scope& connections);
+  task<void> accept_loop(int listener, scope& connections);
+  task<void> take_connections(io::acceptor& incoming, scope& connections);
+  task<void> wait_for_room();
+  task<void> drain();
   task<void> serve_connection(tcp_stream stream, std::size_t shard_index);
-  std::size_t pick_shard() noexcept;
-  void close_idle();
+  std::size_t pick_shard() const noexcept;
+  std::uint64_t open_connections() const noexcept;
+  static task<void> close_shard(shard* mine);
+  void make_shards(std::size_t count);
+  void connection_ended(shard& of) noexcept;
+  void close_listeners() noexcept;
 
   handler_type handler_;
   server_options options_;
   std::vector<std::unique_ptr<tcp_listener>> listeners_;
-  std::vector<std::unique_ptr<shard>> shards_;
-  std::atomic<scope*> running_{nullptr};
-  std::atomic<bool> closing_{false};
-  weir::event below_limit_;
+  std::vector<std::unique_ptr<shard>> shards_;  // one for each worker
+  std::atomic<bool> has_shards_{false};
+  std::atomic<bool> serving_{false};
+  std::atomic<std::int64_t> grace_;  // in milliseconds, from the last `close`
+  weir::event closing_;
+  weir::event changed_;      // while closing: `close` was called again, or a connection has ended
+  weir::event below_limit_;  // a connection has ended
 };
 
 /// Serves `handler` on an address until cancelled.
