@@ -32,7 +32,8 @@ function draw_line(id, values) {
   const width = 240, height = 48, top = Math.max(...values, 1) * 1.1;
   const step = width / (history_length - 1);
   const first = width - (values.length - 1) * step;
-  const points = values.map((v, i) => `${(first + i * step).toFixed(1)},${(height - (v / top) * (height - 2) - 1).toFixed(1)}`);
+  const y = (value) => height - 1 - (value / top) * (height - 2);
+  const points = values.map((value, i) => `${(first + i * step).toFixed(1)},${y(value).toFixed(1)}`);
   const shape = (name, className, attributes) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", name);
     made.setAttribute("class", className);
