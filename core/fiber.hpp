@@ -38,6 +38,24 @@ struct execution {
   context_node* context = nullptr;
 };
 
+/// A word that other workers may change, if there are any: `shared` is false where nobody else looks, and then the
+/// exchange costs no more than a load and a store.
+template <class T>
+T exchange_word(std::atomic<T>& at, T value, bool shared) noexcept {
+  if (shared) return at.exchange(value, std::memory_order_acq_rel);
+  T before = at.load(std::memory_order_relaxed);
+  at.store(value, std::memory_order_relaxed);
+  return before;
+}
+
+template <class T>
+bool replace_word(std::atomic<T>& at, T expected, T value, bool shared) noexcept {
+  if (shared) return at.compare_exchange_strong(expected, value, std::memory_order_acq_rel);
+  if (at.load(std::memory_order_relaxed) != expected) return false;
+  at.store(value, std::memory_order_relaxed);
+  return true;
+}
+
 /// What a suspended fiber waits for. Lives in the awaiter, hence in the frame.
 class wait {
  public:

@@ -50,15 +50,15 @@ std::string_view child::name() const noexcept {
   return has(named) ? std::string_view(static_cast<const named_child*>(this)->label) : std::string_view();
 }
 
+std::uint8_t child::add_state(std::uint8_t bit) noexcept {
+  if (has(shared)) return state.fetch_or(bit, std::memory_order_acq_rel);
+  auto before = state.load(std::memory_order_relaxed);
+  state.store(before | bit, std::memory_order_relaxed);
+  return before;
+}
+
 void child::drop() noexcept {
-  std::uint8_t before;
-  if (has(shared)) {
-    before = state.fetch_or(dropped, std::memory_order_acq_rel);
-  } else {
-    before = state.load(std::memory_order_relaxed);
-    state.store(before | dropped, std::memory_order_relaxed);
-  }
-  if ((before & done) != 0) destroy(this);
+  if ((add_state(dropped) & done) != 0) destroy(this);
 }
 
 }  // namespace detail
@@ -81,7 +81,8 @@ std::uint8_t scope::flags_for(bool local) const noexcept {
   return flags;
 }
 
-void scope::adopt(detail::child& record, std::coroutine_handle<> frame, bool local) noexcept {
+void scope::adopt(detail::child& record, std::coroutine_handle<> frame, bool local,
+                  const detail::execution* by) noexcept {
   auto& promise = detail::promise_of(frame);
   promise.continuation = detail::first_frame;
   promise.running = &record;
@@ -89,14 +90,14 @@ void scope::adopt(detail::child& record, std::coroutine_handle<> frame, bool loc
   record.resume_at = frame;
   std::uint8_t kept = record.has(detail::fiber::named) ? detail::fiber::named : 0;
   record.prepare(static_cast<std::uint8_t>(flags_for(local) | detail::fiber::counted | kept));
-  if (auto* running = detail::current_execution()) record.context = detail::keep(running->context);
+  if (by != nullptr) record.context = detail::keep(by->context);
   add(record);
 }
 
 void scope::start_child(detail::child& record, std::coroutine_handle<> frame, bool local) noexcept {
   auto* here = detail::current_worker();
   if (here == nullptr || &here->home() != &home_) return start_on(0, record, frame);
-  adopt(record, frame, local);
+  adopt(record, frame, local, here->running());
   detail::start(record, *here);
 }
 
@@ -104,11 +105,11 @@ void scope::start_on(unsigned index, detail::child& record, std::coroutine_handl
   auto& workers = home_.workers();
   auto& target = *workers[index % workers.size()];
   if (detail::current_worker() == &target) {
-    adopt(record, frame, true);
+    adopt(record, frame, true, target.running());
     return detail::start(record, target);
   }
   record.on = &target;
-  adopt(record, frame, true);
+  adopt(record, frame, true, detail::current_execution());
   home_.spawned_elsewhere();
   target.post(detail::ready::of(record));
 }
@@ -172,8 +173,8 @@ void scope::finish(detail::fiber& f) noexcept {
     return;
   }
   unlink_fiber(f);
-  auto waiter = record.joiner.exchange(detail::child::settled_mark, std::memory_order_acq_rel);
-  auto before = record.state.fetch_or(detail::child::done, std::memory_order_acq_rel);
+  auto waiter = detail::exchange_word(record.joiner, detail::child::settled_mark, is_shared());
+  auto before = record.add_state(detail::child::done);
   if (waiter > detail::child::stopped_mark) {
     auto& joining = *reinterpret_cast<detail::fiber*>(waiter);
     joining.unblock();

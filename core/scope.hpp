@@ -37,6 +37,9 @@ class child : public fiber {
   static void destroy(child* record) noexcept;
   std::string_view name() const noexcept;
 
+  /// @return the state before
+  std::uint8_t add_state(std::uint8_t bit) noexcept;
+
   /// Ends the handle's share.
   void drop() noexcept;
 };
@@ -150,11 +153,11 @@ class join_handle final : private detail::wait {
 
   bool suspend(detail::fiber& waiter, std::coroutine_handle<> h) noexcept {
     bool blocked = waiter.block(*this, h);
-    std::uintptr_t nobody = 0;
+    bool shared = waiter.has(detail::fiber::shared);
     auto word = reinterpret_cast<std::uintptr_t>(&waiter);
-    if (blocked && record_->joiner.compare_exchange_strong(nobody, word, std::memory_order_acq_rel)) return true;
+    if (blocked && detail::replace_word(record_->joiner, std::uintptr_t{0}, word, shared)) return true;
     if (blocked) waiter.unblock();
-    nobody = detail::child::stopped_mark;
+    std::uintptr_t nobody = detail::child::stopped_mark;
     bool early = record_->joiner.compare_exchange_strong(nobody, 0, std::memory_order_acq_rel);
     stopped_ = !blocked || early;
     return false;
@@ -302,7 +305,7 @@ class scope : public detail::group {
     start_child(*record, std::move(body).release(), local);
     return join_handle<typename kind::value_type>(record);
   }
-  void adopt(detail::child& record, std::coroutine_handle<> frame, bool local) noexcept;
+  void adopt(detail::child& record, std::coroutine_handle<> frame, bool local, const detail::execution* by) noexcept;
   void start_child(detail::child& record, std::coroutine_handle<> frame, bool local) noexcept;
   void start_on(unsigned index, detail::child& record, std::coroutine_handle<> frame) noexcept;
   std::uint8_t flags_for(bool local) const noexcept;
