@@ -79,22 +79,21 @@ TEST(Acceptor, leaves_connections_in_the_backlog_while_the_consumer_lags) {
   auto listener = listening();
   std::vector<descriptor> clients;
   auto connect = [&] { clients.push_back(connected_to(port_of(listener.get()))); };
-  accept_on(
-      1, listener.get(),
-      [&](acceptor& incoming) -> task<void> {
-        connect();
-        co_await incoming.next();
-        for (int i = 0; i < 60; ++i) {
-          connect();
-          co_await settle();
-          EXPECT_LE(incoming.queued(), 4U);
-        }
-        for (int i = 0; i < 60; ++i) {
-          auto taken = co_await incoming.next();
-          EXPECT_EQ(port_of(taken.get(), ::getpeername), port_of(clients[1 + static_cast<std::size_t>(i)].get()));
-        }
-      },
-      {.credit = 4});
+  accept_on(1, listener.get(),
+            [&](acceptor& incoming) -> task<void> {
+              connect();
+              co_await incoming.next();
+              for (int i = 0; i < 60; ++i) {
+                connect();
+                co_await settle();
+                EXPECT_LE(incoming.queued(), 4U);
+              }
+              for (int i = 0; i < 60; ++i) {
+                auto taken = co_await incoming.next();
+                EXPECT_EQ(port_of(taken.get(), ::getpeername), port_of(clients[1 + static_cast<std::size_t>(i)].get()));
+              }
+            },
+            {.credit = 4});
 }
 
 TEST(Acceptor, waits_out_a_famine_of_descriptors) {
@@ -136,9 +135,8 @@ TEST(Acceptor, stops_during_a_famine) {
     famine.begin();
     connect_to(client.get(), port_of(listener.get()));
     co_await with_scope([&](scope& s) -> task<void> {
-      auto reader = s.spawn_local([&]() -> task<void> {
-        EXPECT_EQ(verdict(co_await attempt(incoming.next())), "ERR_CLOSED");
-      });
+      auto reader =
+          s.spawn_local([&]() -> task<void> { EXPECT_EQ(verdict(co_await attempt(incoming.next())), "ERR_CLOSED"); });
       while (incoming.pauses() == 0) co_await immediate();
       co_await incoming.stop();
     });
@@ -148,8 +146,8 @@ TEST(Acceptor, stops_during_a_famine) {
 TEST(Acceptor, survives_answers_that_say_nothing_of_the_listener) {
   auto listener = listening();
   auto options = watched_backend::options(1);
-  std::vector<int> answers = {ECONNABORTED, EPROTO,       ENETDOWN,    ENOPROTOOPT, EHOSTDOWN, ENONET,
-                              EHOSTUNREACH, ENETUNREACH, EPERM,       EINTR,       ECANCELED, ENOBUFS};
+  std::vector<int> answers = {ECONNABORTED, EPROTO,      ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET,
+                              EHOSTUNREACH, ENETUNREACH, EPERM,    EINTR,       ECANCELED, ENOBUFS};
   watched_backend::answer = [&](const operation& op) -> std::optional<int> {
     if (op.code != opcode::accept_many || answers.empty()) return {};
     auto next = -answers.back();

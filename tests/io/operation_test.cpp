@@ -176,7 +176,9 @@ class Cancelling : public ::testing::Test {
       each = client_socket(SOCK_NONBLOCK);
       connect_to(each.get(), port_of(busy_.get()));
     }
-    where_ = {.sin_family = AF_INET, .sin_port = htons(port_of(busy_.get())), .sin_addr = {htonl(INADDR_LOOPBACK)},
+    where_ = {.sin_family = AF_INET,
+              .sin_port = htons(port_of(busy_.get())),
+              .sin_addr = {htonl(INADDR_LOOPBACK)},
               .sin_zero = {}};
   }
 
@@ -261,9 +263,7 @@ TEST_F(Cancelling, ends_an_operation_from_a_foreign_thread) {
 TEST_F(Cancelling, ends_an_operation_at_its_deadline) {
   for (auto& each : operations()) {
     SCOPED_TRACE(each.name);
-    run_with(1, [&]() -> task<void> {
-      EXPECT_EQ(verdict(co_await attempt(timeout(5ms, each.run()))), "ETIMEDOUT");
-    }());
+    run_with(1, [&]() -> task<void> { EXPECT_EQ(verdict(co_await attempt(timeout(5ms, each.run()))), "ETIMEDOUT"); }());
   }
 }
 

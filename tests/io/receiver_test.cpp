@@ -113,28 +113,27 @@ TEST(Receiver, holds_no_more_than_its_credit_and_a_burst) {
   set_nonblocking(pair.theirs.get());
   std::string got;
   std::size_t sent = 0;
-  receive_on(
-      1, pair.ours.get(),
-      [&](receiver& in) -> task<void> {
-        auto first = co_await [&]() -> task<std::string> {
-          put(pair.theirs.get(), "x");
-          co_return std::string(text(co_await in.next()));
-        }();
-        got += first;
-        // The consumer reads no more. The peer goes on until the kernel takes nothing from it.
-        for (auto more = fill(pair.theirs.get()); more != 0; more = fill(pair.theirs.get())) {
-          sent += more;
-          co_await settle();
-        }
-        EXPECT_LE(watched_backend::lent, 4 + 32 + 1);
-        EXPECT_GE(watched_backend::lent, 4);
-        int unread = 0;
-        checked(::ioctl(pair.ours.get(), SIOCINQ, &unread));
-        EXPECT_GT(unread, 0);
-        ::shutdown(pair.theirs.get(), SHUT_WR);
-        got += co_await read_all(in);
-      },
-      {.credit = 4});
+  receive_on(1, pair.ours.get(),
+             [&](receiver& in) -> task<void> {
+               auto first = co_await [&]() -> task<std::string> {
+                 put(pair.theirs.get(), "x");
+                 co_return std::string(text(co_await in.next()));
+               }();
+               got += first;
+               // The consumer reads no more. The peer goes on until the kernel takes nothing from it.
+               for (auto more = fill(pair.theirs.get()); more != 0; more = fill(pair.theirs.get())) {
+                 sent += more;
+                 co_await settle();
+               }
+               EXPECT_LE(watched_backend::lent, 4 + 32 + 1);
+               EXPECT_GE(watched_backend::lent, 4);
+               int unread = 0;
+               checked(::ioctl(pair.ours.get(), SIOCINQ, &unread));
+               EXPECT_GT(unread, 0);
+               ::shutdown(pair.theirs.get(), SHUT_WR);
+               got += co_await read_all(in);
+             },
+             {.credit = 4});
   EXPECT_EQ(got.size(), sent + 1);
   EXPECT_EQ(got.substr(1), std::string(sent, 'f'));
 }
@@ -262,19 +261,18 @@ TEST(Receiver, never_leaves_pooled_buffers_where_bulk_is_off) {
     put(pair.theirs.get(), sent);
     ::shutdown(pair.theirs.get(), SHUT_WR);
   });
-  receive_on(
-      1, pair.ours.get(),
-      [&](receiver& in) -> task<void> {
-        std::string got;
-        for (;;) {
-          auto data = co_await in.next();
-          if (data.empty()) break;
-          EXPECT_LE(data.size(), 4096U);
-          got += text(data);
-        }
-        EXPECT_EQ(got, sent);
-      },
-      {.bulk_size = 0});
+  receive_on(1, pair.ours.get(),
+             [&](receiver& in) -> task<void> {
+               std::string got;
+               for (;;) {
+                 auto data = co_await in.next();
+                 if (data.empty()) break;
+                 EXPECT_LE(data.size(), 4096U);
+                 got += text(data);
+               }
+               EXPECT_EQ(got, sent);
+             },
+             {.bulk_size = 0});
   peer.join();
 }
 
@@ -330,9 +328,8 @@ TEST(Receiver, arms_itself_again_after_a_silent_end) {
     answers.pop_back();
     return next;
   };
-  runtime(options).block_on(with_receiver(pair.ours.get(), [&](receiver& in) -> task<void> {
-    EXPECT_EQ(text(co_await in.next()), "still there");
-  }));
+  runtime(options).block_on(with_receiver(
+      pair.ours.get(), [&](receiver& in) -> task<void> { EXPECT_EQ(text(co_await in.next()), "still there"); }));
   EXPECT_TRUE(answers.empty());
 }
 
@@ -385,12 +382,12 @@ TEST(Receiver, sees_the_end_after_bulk_once_armed) {
       got += text(last);
     }
     in.arm();
+    peer.join();
     pair.theirs.close();
     while (!told) co_await immediate();
     EXPECT_EQ(got, sent);
     EXPECT_EQ(text(last), std::string_view(sent).substr(sent.size() - last.size()));  // still ours
   });
-  peer.join();
 }
 
 TEST(Receiver, stops_at_any_moment) {

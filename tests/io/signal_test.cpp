@@ -54,7 +54,8 @@ TEST_P(SignalsOnWorkers, reach_a_task_that_waits) {
   own_handler fallback(SIGUSR2);
   auto got = run_with(GetParam(), with_scope([&](scope& s) -> task<int> {
                         signals caught({SIGUSR1, SIGUSR2});
-                        auto waiting = s.spawn_on(GetParam() - 1, [&]() -> task<int> { co_return co_await caught.next(); });
+                        auto waiting =
+                            s.spawn_on(GetParam() - 1, [&]() -> task<int> { co_return co_await caught.next(); });
                         co_await immediate();
                         raise_in_process(SIGUSR2);
                         co_return co_await std::move(waiting);
@@ -122,7 +123,9 @@ TEST(Signals, do_what_they_did_before_once_nobody_waits) {
   own_handler fallback(SIGUSR1);
   {
     signals outer({SIGUSR1});
-    { signals inner({SIGUSR1}); }
+    {
+      signals inner({SIGUSR1});
+    }
     raise_in_process(SIGUSR1);
     EXPECT_EQ(handled_before, 0);
   }
@@ -158,9 +161,12 @@ TEST(Signals, refuse_what_cannot_be_waited_for) {
     int number;
     const char* code;
   };
-  const row rows[] = {{0, "ERR_UNKNOWN_SIGNAL"},         {65, "ERR_UNKNOWN_SIGNAL"},
-                      {-1, "ERR_UNKNOWN_SIGNAL"},        {SIGKILL, "ERR_INVALID_ARG_VALUE"},
-                      {SIGSTOP, "ERR_INVALID_ARG_VALUE"}, {SIGSEGV, "ERR_INVALID_ARG_VALUE"},
+  const row rows[] = {{0, "ERR_UNKNOWN_SIGNAL"},
+                      {65, "ERR_UNKNOWN_SIGNAL"},
+                      {-1, "ERR_UNKNOWN_SIGNAL"},
+                      {SIGKILL, "ERR_INVALID_ARG_VALUE"},
+                      {SIGSTOP, "ERR_INVALID_ARG_VALUE"},
+                      {SIGSEGV, "ERR_INVALID_ARG_VALUE"},
                       {32, "EINVAL"}};
   for (auto& each : rows) {
     try {
@@ -186,9 +192,8 @@ TEST(Signals, are_not_passed_on_by_a_forked_child) {
   int status = 0;
   EXPECT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
-  run_with(1, [&]() -> task<void> {
-    EXPECT_EQ(verdict(co_await attempt(timeout(5ms, caught.next()))), "ETIMEDOUT");
-  }());
+  run_with(1,
+           [&]() -> task<void> { EXPECT_EQ(verdict(co_await attempt(timeout(5ms, caught.next()))), "ETIMEDOUT"); }());
 }
 
 // Objects come and go while signals rain on all threads: no write may hit a descriptor that somebody else has by now.

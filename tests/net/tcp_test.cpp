@@ -1,5 +1,5 @@
-// tests/net/tcp_test.cpp: TCP and Unix stream sockets in a running runtime, over the loopback interface: data both ways,
-// half-close, resets, the words of each failure, options as the kernel has them, famine and cancellation.
+// tests/net/tcp_test.cpp: TCP and Unix stream sockets in a running runtime, over the loopback interface: data both
+// ways, half-close, resets, the words of each failure, options as the kernel has them, famine and cancellation.
 #include <weir/core/abort.hpp>
 #include <weir/core/combine.hpp>
 #include <weir/core/event.hpp>
@@ -96,8 +96,8 @@ TEST_P(TcpOnWorkers, moves_ten_megabytes_both_ways_at_once) {
       co_await to.write(what);
       co_await to.shutdown_write();
     };
-    auto all_done = co_await all(send(pair.ours, there), send(pair.theirs, back), read_all(pair.ours),
-                                 read_all(pair.theirs));
+    auto all_done =
+        co_await all(send(pair.ours, there), send(pair.theirs, back), read_all(pair.ours), read_all(pair.theirs));
     EXPECT_EQ(std::get<2>(all_done), back);
     EXPECT_EQ(std::get<3>(all_done), there);
   }());
@@ -405,9 +405,8 @@ TEST(TcpListener, loses_no_connection_to_a_cancelled_accept) {
       std::optional<tcp_stream> taken;
       io::descriptor client;
       co_await with_scope([&](scope& s) -> task<void> {
-        auto handle = s.spawn_on(static_cast<unsigned>(round), [&]() -> task<void> {
-          taken.emplace(co_await listener.accept());
-        });
+        auto handle = s.spawn_on(static_cast<unsigned>(round),
+                                 [&]() -> task<void> { taken.emplace(co_await listener.accept()); });
         if (round % 4 < 2) co_await immediate();
         if (round % 3 != 0) client = connected_to(listener.local().port());
         handle.cancel();
@@ -473,7 +472,9 @@ TEST(UnixSocket, carries_a_stream) {
 TEST(UnixSocket, replaces_a_file_that_nobody_listens_on) {
   scratch dir;
   auto path = dir / "socket";
-  { tcp_listener gone("unix:" + path); }
+  {
+    tcp_listener gone("unix:" + path);
+  }
   EXPECT_TRUE(std::filesystem::exists(path));
   EXPECT_EQ(message_of([&] { tcp_listener strict("unix:" + path, {.remove_stale_unix = false}); }),
             "listen EADDRINUSE: address already in use " + path);

@@ -57,8 +57,8 @@ inline std::uint16_t port_of(int fd, int (*ask)(int, sockaddr*, socklen_t*) = ::
 
 /// Connects an open socket; with a non-blocking one it may be under way on return.
 inline void connect_to(int fd, std::uint16_t port) {
-  sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)},
-                       .sin_zero = {}};
+  sockaddr_in where = {
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
   if (::connect(fd, reinterpret_cast<sockaddr*>(&where), sizeof where) != 0 && errno != EINPROGRESS) checked(-1);
 }
 
