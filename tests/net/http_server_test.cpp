@@ -112,17 +112,13 @@ TEST(HttpServer, answers_and_keeps_the_connection) {
 }
 
 TEST(HttpServer, tells_the_handler_what_was_asked) {
-  std::string seen;
-  running_server server([&](request& req, response& res) -> task<void> {
-    seen = std::string(req.path()) + "|" + std::string(req.query()) + "|" + std::string(req.header("x-one")) + "|" +
-           std::string(req.header("absent")) + "|" + req.remote().host();
-    co_await res.end();
+  running_server server([](request& req, response& res) -> task<void> {
+    co_await res.end(std::string(req.path()) + "|" + std::string(req.query()) + "|" + std::string(req.header("x-one")) +
+                     "|" + std::string(req.header("absent")) + "|" + req.remote().host());
   });
   auto client = server.connect();
-  EXPECT_EQ(client.ask(get("/a/b?c=d&e", "X-One: 1\r\n")).header("Content-Length"), "0");
-  EXPECT_EQ(seen, "/a/b|c=d&e|1||127.0.0.1");
-  client.ask(get("/plain"));
-  EXPECT_THAT(seen, StartsWith("/plain|||"));
+  EXPECT_EQ(client.ask(get("/a/b?c=d&e", "X-One: 1\r\n")).body, "/a/b|c=d&e|1||127.0.0.1");
+  EXPECT_EQ(client.ask(get("/plain")).body, "/plain||||127.0.0.1");
 }
 
 TEST(HttpServer, dates_its_responses) {
@@ -149,6 +145,7 @@ TEST(HttpServer, answers_pipelined_requests_in_order_with_one_send) {
   client.send(batch);
   for (int i = 0; i < 16; ++i) EXPECT_EQ(client.read_reply().body, "/" + std::to_string(i));
   client.ask(get("/count"));
+  server.stop();
   // One for the first answer, one for the batch, and the receive may have had to be armed again.
   EXPECT_LE(submissions[1] - submissions[0], 4u);
 }
@@ -189,6 +186,7 @@ TEST(HttpServer, hands_over_trailers) {
   });
   auto client = server.connect();
   client.ask("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n");
+  server.stop();
   EXPECT_EQ(trailer, "7");
 }
 
@@ -520,12 +518,10 @@ TEST(HttpServer, stops_answering_a_client_that_asks_and_does_not_read) {
   auto client = server.connect(64 * 1024);
   std::string batch;
   for (int i = 0; i < 100; ++i) batch += get_root;
-  auto sent = client.send_until_stuck(batch, 100 * batch.size() * 100, a_while);
+  auto sent = client.send_until_stuck(batch, 1 << 30, a_while);
+  EXPECT_LT(sent, 64u << 20);
   EXPECT_LT(answered, 64'000'000 / body.size());
-  // Whatever it has sent is answered once it reads.
-  for (auto whole = sent / get_root.size(); whole != 0; --whole) {
-    ASSERT_EQ(client.read_reply().body.size(), body.size());
-  }
+  for (int i = 0; i < 500; ++i) ASSERT_EQ(client.read_reply().body.size(), body.size());  // and on it goes
 }
 
 // ---- bad input
@@ -607,11 +603,10 @@ TEST(HttpServer, refuses_what_would_split_or_contradict_a_response) {
       {"ERR_HTTP_INVALID_HEADER_VALUE",
        [](response& r) -> task<void> { co_await r.set("Transfer-Encoding", "gzip").end("four"); }},
   };
-  std::string code;
   running_server server([&](request& req, response& res) -> task<void> {
     auto outcome =
         co_await attempt(rows[static_cast<std::size_t>(std::stoi(std::string(req.path().substr(1))))].wrong(res));
-    code = outcome ? "ok" : std::string(outcome.failure().code_name());
+    res.set("X-Code", outcome ? "ok" : outcome.failure().code_name());
     EXPECT_FALSE(res.headers_sent());
     res.remove("Content-Length").remove("Transfer-Encoding");
     co_await res.end("still whole");
@@ -621,7 +616,7 @@ TEST(HttpServer, refuses_what_would_split_or_contradict_a_response) {
     auto reply = client.ask(get("/" + std::to_string(i)));
     EXPECT_EQ(reply.body, "still whole") << i;
     EXPECT_EQ(reply.header("X"), "(none)") << i;
-    EXPECT_EQ(code, rows[i].code) << i;
+    EXPECT_EQ(reply.header("X-Code"), rows[i].code) << i;
   }
 }
 
@@ -648,6 +643,7 @@ TEST(HttpServer, tells_handlers_that_it_is_too_late) {
     EXPECT_TRUE(res.ended());
   });
   EXPECT_EQ(server.connect().ask(get_root).body, "ab");
+  server.stop();
   EXPECT_THAT(codes, ElementsAre("ERR_HTTP_HEADERS_SENT", "ERR_HTTP_HEADERS_SENT", "ERR_HTTP_HEADERS_SENT",
                                  "ERR_HTTP_HEADERS_SENT", "ERR_STREAM_WRITE_AFTER_END", "ERR_STREAM_WRITE_AFTER_END"));
 }
@@ -930,6 +926,8 @@ TEST(HttpServer, answers_408_to_a_body_that_takes_too_long_and_cancels_its_handl
   ignored.send("POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc");
   EXPECT_EQ(ignored.read_reply().status, 200);
   EXPECT_TRUE(ignored.closed());  // answered already: no 408 behind it
+  client.close();
+  ignored.close();
   server.stop();
   EXPECT_EQ(server.statistics().handler_failures, 0u);
   EXPECT_EQ(server.statistics().disconnects, 0u);
@@ -968,17 +966,15 @@ TEST(HttpServer, withstands_clients_that_dribble) {
   running_server server(hello, options);
   std::vector<http_client> slow;
   for (int i = 0; i < 300; ++i) slow.push_back(server.connect());
-  const auto started = std::chrono::steady_clock::now();
   auto quick = server.connect();
-  std::size_t cut_off = 0;
-  for (std::size_t round = 0; cut_off < slow.size(); ++round) {
+  auto heard = [&] { return std::ranges::count_if(slow, [](http_client& each) { return each.hears_within(0ms); }); };
+  for (std::size_t round = 0; heard() == 0; ++round) {
     std::string line = round == 0 ? "GET / HTTP/1.1\r\nHost: a\r\n" : "X-" + std::to_string(round) + ": y\r\n";
-    for (auto& each : slow) cut_off += each.send(line) ? 0 : 1;
-    if (cut_off == 0) ASSERT_EQ(quick.ask(get_root).status, 200);
-    if (std::chrono::steady_clock::now() - started > 2s) break;
-    cut_off = 0;
+    for (auto& each : slow) each.send(line);
+    ASSERT_EQ(quick.ask(get_root).status, 200);
   }
   for (auto& each : slow) EXPECT_THAT(each.read_rest(), StartsWith("HTTP/1.1 408"));
+  slow.clear();
   server.stop();
   EXPECT_EQ(server.statistics().errors, 300u);
 }
@@ -1240,6 +1236,7 @@ TEST(HttpServer, drains_when_it_is_closed) {
     EXPECT_EQ(reply.body, "done");
     EXPECT_EQ(reply.header("Connection"), "close");
     EXPECT_TRUE(each->closed());
+    each->close();
   }
   server.join();
   EXPECT_EQ(server.statistics().open, 0u);
