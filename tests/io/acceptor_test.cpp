@@ -97,6 +97,7 @@ TEST(Acceptor, leaves_connections_in_the_backlog_while_the_consumer_lags) {
 }
 
 TEST(Acceptor, waits_out_a_famine_of_descriptors) {
+  if (!descriptor_famine::possible()) GTEST_SKIP() << "the sanitizer needs descriptors itself";
   auto listener = listening();
   auto port = port_of(listener.get());
   accept_on(1, listener.get(), [&](acceptor& incoming) -> task<void> {
@@ -128,6 +129,7 @@ TEST(Acceptor, waits_out_a_famine_of_descriptors) {
 }
 
 TEST(Acceptor, stops_during_a_famine) {
+  if (!descriptor_famine::possible()) GTEST_SKIP() << "the sanitizer needs descriptors itself";
   auto listener = listening();
   accept_on(1, listener.get(), [&](acceptor& incoming) -> task<void> {
     auto client = client_socket();
@@ -146,8 +148,9 @@ TEST(Acceptor, stops_during_a_famine) {
 TEST(Acceptor, survives_answers_that_say_nothing_of_the_listener) {
   auto listener = listening();
   auto options = watched_backend::options(1);
-  std::vector<int> answers = {ECONNABORTED, EPROTO,      ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET,
-                              EHOSTUNREACH, ENETUNREACH, EPERM,    EINTR,       ECANCELED, ENOBUFS};
+  std::vector<int> answers = {ECONNABORTED, EPROTO,       ENETDOWN,    ENOPROTOOPT, EHOSTDOWN,
+                              ENONET,       EHOSTUNREACH, ENETUNREACH, EPERM,       EINTR,
+                              ECANCELED,    EMFILE,       ENFILE,      ENOBUFS,     ENOMEM};
   watched_backend::answer = [&](const operation& op) -> std::optional<int> {
     if (op.code != opcode::accept_many || answers.empty()) return {};
     auto next = -answers.back();
@@ -158,7 +161,7 @@ TEST(Acceptor, survives_answers_that_say_nothing_of_the_listener) {
   runtime(options).block_on(with_acceptor(listener.get(), [&](acceptor& incoming) -> task<void> {
     auto taken = co_await incoming.next();
     EXPECT_EQ(port_of(taken.get(), ::getpeername), port_of(client.get()));
-    EXPECT_EQ(incoming.pauses(), 1U);
+    EXPECT_EQ(incoming.pauses(), 4U);
   }));
   EXPECT_TRUE(answers.empty());
 }
