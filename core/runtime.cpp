@@ -10,11 +10,10 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <mutex>
 #include <thread>
-
-#include <signal.h>
 
 namespace weir {
 namespace {
@@ -278,9 +277,7 @@ scope& root_of(execution& running) noexcept {
 
 }  // namespace detail
 
-runtime::runtime(runtime_options options) : options_(complete(std::move(options))) {}
-
-runtime::~runtime() = default;
+runtime::runtime(runtime_options options) : options_(complete(options)) {}
 
 int runtime::run(task<int> main) {
   if (detail::current_worker() != nullptr) {
@@ -316,8 +313,8 @@ void runtime::drive(task<void> main) {
   if (auto why = execute(home, above, run_plain(above, home, std::move(main)))) std::rethrow_exception(why);
 }
 
-int run(task<int> main, runtime_options options) { return runtime(std::move(options)).run(std::move(main)); }
-int run(task<void> main, runtime_options options) { return runtime(std::move(options)).run(std::move(main)); }
+int run(task<int> main, runtime_options options) { return runtime(options).run(std::move(main)); }
+int run(task<void> main, runtime_options options) { return runtime(options).run(std::move(main)); }
 
 void on_uncaught(std::function<bool(std::exception_ptr)> hook) {
   std::lock_guard lock(hooks().mutex);

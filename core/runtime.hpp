@@ -117,7 +117,6 @@ class runtime {
   explicit runtime(runtime_options options = {});
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;
-  ~runtime();
 
   /// Runs `main` loop-affine on the calling thread, with the other workers on threads of their own, until it
   /// and everything it started have ended; then the hooks. The program's exit code: what the task returns
