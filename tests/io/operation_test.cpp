@@ -168,8 +168,7 @@ struct endless {
 
 class Cancelling : public ::testing::Test {
  protected:
-  Cancelling() : quiet_(connect_pair()), full_(connect_pair(4096)), idle_(listening()), busy_(listening(0)) {
-    set_nonblocking(full_.theirs.get());
+  Cancelling() : quiet_(connect_pair()), full_(local_pair()), idle_(listening()), busy_(listening(0)) {
     fill(full_.ours.get());
     // One connection fills a backlog of 0; further ones get no answer.
     for (auto& each : fillers_) {
@@ -199,6 +198,13 @@ class Cancelling : public ::testing::Test {
   }
 
  private:
+  /// Once full it stays so until it is read, which TCP with its windows does not promise.
+  static connection local_pair() {
+    int ends[2];
+    checked(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+    return {descriptor(ends[0]), descriptor(ends[1])};
+  }
+
   connection quiet_, full_;
   descriptor idle_, busy_;
   std::array<descriptor, 4> fillers_;
