@@ -116,6 +116,7 @@ class worker {
   void push_immediate(ready item) noexcept { immediates_.push(item); }
   void push_closing(ready item) noexcept { closing_.push(item); }
   void push_polled(fiber& f) noexcept { polled_.push(ready::of(f)); }
+  void push_woken(fiber& f) noexcept;  ///< an affine fiber, by other code of this worker
   void push_yielded(fiber& f) noexcept;
   void push_stealable(fiber& f, bool next) noexcept;
 
@@ -127,7 +128,7 @@ class worker {
   /// The same on behalf of `waiter`, which is blocked on it. @return false if that has to stop: not armed then
   [[nodiscard]] bool arm_for(const fiber& waiter, timer_node& node, std::uint64_t deadline) noexcept;
   bool disarm(timer_node& node) noexcept;
-  void rearm(timer_node& node, std::uint64_t deadline) noexcept;  ///< if it is armed
+  void rearm(timer_node& node, std::uint64_t deadline) noexcept;   ///< if it is armed
   std::uint64_t loop_time() const noexcept { return loop_time_; }  ///< milliseconds, read once a turn
   std::uint64_t next_millisecond() const noexcept;                 ///< of the clock now, rounded up
   std::chrono::steady_clock::time_point clock() const noexcept { return backend_->now(); }
@@ -174,7 +175,7 @@ class worker {
   void run_stealable() noexcept;
   void run_fresh() noexcept;
   void run_ticks() noexcept;
-  bool run_microtasks() noexcept;
+  void run_microtasks() noexcept;
   void resume(fiber& f) noexcept;
   void call(ready item) noexcept;
   fiber* next_stealable() noexcept;
@@ -197,6 +198,7 @@ class worker {
   execution* running_ = nullptr;
   fiber* ended_ = nullptr;
   std::uint32_t budget_ = 0;
+  std::uint32_t woken_ = 0;
 
   ready_list fresh_, ticks_, microtasks_, polled_, immediates_, closing_;
   ready_list local_;  // stealable fibers where nobody steals

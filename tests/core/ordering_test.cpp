@@ -95,6 +95,38 @@ TEST(TimerFromMain, comes_before_the_immediate_if_it_is_due_when_main_suspends) 
   EXPECT_EQ(order_after(5ms), "timeout > immediate");
 }
 
+TEST(Microtasks, run_to_the_last_before_an_immediate_however_many_are_awaited) {
+  std::string log;
+  auto program = [&]() -> task<> {
+    set_immediate([&] { log += "immediate"; });
+    for (int i = 0; i < 5000; ++i) co_await microtask();
+    log += "microtasks > ";
+  };
+  runtime(with_workers(1)).run(program());
+  EXPECT_EQ(log, "microtasks > immediate");
+}
+
+TEST(AffineTasks, that_wake_one_another_without_end_do_not_keep_timers_from_firing) {
+  auto program = []() -> task<> {
+    co_await with_scope([](scope& s) -> task<> {
+      set_timeout([&s] { s.cancel(); }, 5ms);
+      event ping;
+      event pong;
+      auto play = [](event& mine, event& other) -> task<> {
+        for (;;) {
+          other.set();
+          co_await mine.wait();
+          mine.reset();
+        }
+      };
+      s.spawn_local(play, std::ref(ping), std::ref(pong));
+      s.spawn_local(play, std::ref(pong), std::ref(ping));
+      co_await event().wait();
+    });
+  };
+  EXPECT_EQ(runtime(with_workers(1)).run(program()), 0);
+}
+
 TEST(OrderingTable, has_no_row_twice) {
   std::set<std::string_view> seen;
   for (const auto& row : ordering_cases()) EXPECT_TRUE(seen.insert(row.id).second) << row.id;
