@@ -147,23 +147,6 @@ TEST(Task, destroys_its_locals_before_the_awaiting_body_goes_on) {
   }());
 }
 
-TEST(Task, keeps_locals_that_want_more_alignment_than_a_frame_has) {
-  run_with(1, []() -> task<> {
-    struct alignas(64) line {
-      std::uint64_t words[8] = {};
-    };
-    for (int i = 0; i < 8; ++i) {
-      auto child = [](int) -> task<bool> {
-        line local;
-        local.words[0] = 1;
-        co_await yield();
-        co_return reinterpret_cast<std::uintptr_t>(&local) % alignof(line) == 0 && local.words[0] == 1;
-      };
-      EXPECT_TRUE(co_await child(i));
-    }
-  }());
-}
-
 TEST(Task, awaits_ten_million_children_one_after_another_on_the_same_stack) {
   EXPECT_EQ(run_with(1, add_up(10'000'000)), 10'000'000U);
 }
