@@ -56,13 +56,8 @@ concept has_member_co_await = requires(A&& a) { std::forward<A>(a).operator co_a
 /// where it stands. The chain of continuations is the async backtrace.
 class promise_base {
  public:
-  promise_base() noexcept {}  // leaves to whoever starts the frame what is his to set
-  promise_base(const promise_base&) = delete;
-  promise_base& operator=(const promise_base&) = delete;
-  ~promise_base() {}
-
-  static void* operator new(std::size_t size) { return take_frame(size); }
-  static void operator delete(void* frame, std::size_t size) noexcept { give_frame(frame, size); }
+  static void* operator new(std::size_t size) { return frame_allocate(size); }
+  static void operator delete(void* frame, std::size_t size) noexcept { frame_free(frame, size); }
 
   std::suspend_always initial_suspend(std::source_location here = std::source_location::current()) noexcept {
     where = here;  // the function itself, until it awaits something
@@ -94,12 +89,10 @@ class promise_base {
   }
 
   /// The frame that awaits this one, or the fiber (bit 0 set) if this is its first frame.
-  std::uintptr_t continuation;
-  fiber* running;
-  union {
-    std::source_location where;  ///< the await that the frame is at; before the first, its function
-  };
-  std::exception_ptr error;  ///< how the body failed, or null
+  std::uintptr_t continuation = 0;
+  fiber* running = nullptr;
+  std::source_location where;  ///< the await that the frame is at; before the first, its function
+  std::exception_ptr error;    ///< how the body failed, or null
 };
 
 /// The promise of any frame of weir: it stands at a fixed place behind the frame's two function pointers.
@@ -130,9 +123,7 @@ class promise final : public promise_base {
   promise(const promise&) = delete;
   promise& operator=(const promise&) = delete;
   ~promise() {
-    if constexpr (!std::is_trivially_destructible_v<storage>) {
-      if (made_.value) std::destroy_at(&value_);
-    }
+    if (has_value_) std::destroy_at(&value_);
   }
 
   task<T> get_return_object() noexcept;
@@ -141,12 +132,13 @@ class promise final : public promise_base {
     requires(std::constructible_from<storage, U &&> && !std::is_reference_v<T>)
   void return_value(U&& value) noexcept(std::is_nothrow_constructible_v<storage, U&&>) {
     std::construct_at(&value_, std::forward<U>(value));
-    note_value();
+    has_value_ = true;
   }
   template <class U>
     requires(std::is_reference_v<T>)
   void return_value(U&& referred) noexcept {
     std::construct_at(&value_, std::addressof(static_cast<T>(referred)));
+    has_value_ = true;
   }
   void return_value(const failure& why) noexcept { error = why.exception(); }
 
@@ -173,16 +165,7 @@ class promise final : public promise_base {
   union {
     storage value_;
   };
-  struct yes_or_no {
-    bool value = false;
-  };
-  struct nothing {};  // what needs no destructor need not be remembered
-
-  void note_value() noexcept {
-    if constexpr (!std::is_trivially_destructible_v<storage>) made_.value = true;
-  }
-
-  [[no_unique_address]] std::conditional_t<std::is_trivially_destructible_v<storage>, nothing, yes_or_no> made_;
+  bool has_value_ = false;
 };
 
 template <>
