@@ -102,14 +102,15 @@ struct bounded_deleter {
 
 class bounded_base {
  public:
-  bounded_base() = default;
+  bounded_base(std::chrono::nanoseconds limit, abort_signal signal) noexcept
+      : limit_(limit), signal_(std::move(signal)) {}
 
  protected:
   bool suspend(fiber& parent, std::coroutine_handle<> resume, std::coroutine_handle<> frame);
   /// Null if the branch may answer for itself; else what to throw in place of its cancellation.
   std::exception_ptr verdict() const noexcept;
 
-  std::chrono::nanoseconds limit_ = std::chrono::nanoseconds::max();
+  std::chrono::nanoseconds limit_;
   abort_signal signal_;
 
  private:
@@ -120,10 +121,7 @@ template <class T>
 class [[nodiscard]] bounded_awaiter : private bounded_base {
  public:
   bounded_awaiter(std::chrono::nanoseconds limit, abort_signal signal, task<T>&& op) noexcept
-      : frame_(std::move(op).release()) {
-    limit_ = limit;
-    signal_ = std::move(signal);
-  }
+      : bounded_base(limit, std::move(signal)), frame_(std::move(op).release()) {}
   bounded_awaiter(bounded_awaiter&& other) noexcept
       : bounded_base(std::move(other)), frame_(std::exchange(other.frame_, nullptr)) {}
   bounded_awaiter& operator=(bounded_awaiter&&) = delete;

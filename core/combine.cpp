@@ -28,8 +28,8 @@ std::size_t checked_limit(std::size_t limit) {
   return limit;
 }
 
-fan_out::fan_out(policy rule, fiber& parent) noexcept
-    : group(parent.owner->enclosing_scope(), parent.has(fiber::shared)), rule_(rule) {}
+fan_out::fan_out(policy rule, fiber& parent, void (*on_free)(fan_out&) noexcept) noexcept
+    : group(parent.owner->enclosing_scope(), parent.has(fiber::shared)), rule_(rule), on_free_(on_free) {}
 
 void fan_out::start_branch(fiber& branch, std::coroutine_handle<> frame, fiber& parent) noexcept {
   launch_branch(*this, branch, frame, parent);
@@ -57,7 +57,7 @@ void fan_out::settled(fiber& f) noexcept {
   }
   fiber* nobody = nullptr;
   if (decides && decided_.compare_exchange_strong(nobody, &f, std::memory_order_acq_rel)) cancel_members();
-  if (on_free != nullptr) on_free(*this);
+  if (on_free_ != nullptr) on_free_(*this);
 }
 
 }  // namespace weir::detail

@@ -34,13 +34,11 @@ enum class policy : std::uint8_t {
 /// The branches of one combinator. Lives in the awaiter; the frames belong to whoever made it.
 class fan_out : public group {
  public:
-  fan_out(policy rule, fiber& parent) noexcept;
+  /// @param on_free for a concurrency limit: called when a branch has ended and another may start
+  fan_out(policy rule, fiber& parent, void (*on_free)(fan_out&) noexcept = nullptr) noexcept;
 
   /// Adds a branch and starts it.
   void start_branch(fiber& branch, std::coroutine_handle<> frame, fiber& parent) noexcept;
-
-  /// For a concurrency limit: called when a branch has ended and another may start. Null: none.
-  void (*on_free)(fan_out&) noexcept = nullptr;
 
   fiber* decided() const noexcept { return decided_.load(std::memory_order_acquire); }
   const char* what() const noexcept override;
@@ -50,6 +48,7 @@ class fan_out : public group {
 
  private:
   policy rule_;
+  void (*on_free_)(fan_out&) noexcept;
   std::atomic<fiber*> decided_{nullptr};
 };
 
@@ -241,9 +240,8 @@ class range_fan_out {
 
  protected:
   struct limited final : fan_out {
-    limited(range_fan_out& range, fiber& parent) noexcept : fan_out(Rule, parent), all(range) {
-      on_free = [](fan_out& self) noexcept { static_cast<limited&>(self).all.start_next(); };
-    }
+    limited(range_fan_out& range, fiber& parent) noexcept : fan_out(Rule, parent, start_another), all(range) {}
+    static void start_another(fan_out& self) noexcept { static_cast<limited&>(self).all.start_next(); }
     range_fan_out& all;
   };
 
@@ -364,8 +362,8 @@ using range_result = typename std::remove_cvref_t<std::ranges::range_value_t<R>>
 
 template <task_range R>
 std::vector<std::remove_cvref_t<std::ranges::range_value_t<R>>> gather(R&& tasks) {
-  if constexpr (std::is_same_v<std::remove_cvref_t<R>, std::vector<std::ranges::range_value_t<R>>>) {
-    return std::move(tasks);
+  if constexpr (std::is_same_v<R, std::vector<std::ranges::range_value_t<R>>>) {
+    return std::forward<R>(tasks);
   } else {
     std::vector<std::remove_cvref_t<std::ranges::range_value_t<R>>> out;
     for (auto&& each : tasks) out.push_back(std::move(each));
