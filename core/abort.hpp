@@ -123,7 +123,7 @@ class [[nodiscard]] bounded_awaiter : private bounded_base {
   bounded_awaiter(std::chrono::nanoseconds limit, abort_signal signal, task<T>&& op) noexcept
       : bounded_base(limit, std::move(signal)), frame_(std::move(op).release()) {}
   bounded_awaiter(bounded_awaiter&& other) noexcept
-      : bounded_base(std::move(other)), frame_(std::exchange(other.frame_, nullptr)) {}
+      : bounded_base(static_cast<bounded_base&&>(other)), frame_(std::exchange(other.frame_, nullptr)) {}
   bounded_awaiter& operator=(bounded_awaiter&&) = delete;
   ~bounded_awaiter() {
     if (frame_) frame_.destroy();

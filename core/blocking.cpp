@@ -9,7 +9,7 @@
 #include <system_error>
 
 #include <pthread.h>
-#include <signal.h>
+#include <signal.h>  // NOLINT: for what POSIX has beyond <csignal>
 
 namespace weir::detail {
 namespace {

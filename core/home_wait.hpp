@@ -41,7 +41,7 @@ class home_wait : public wait {
 
  private:
   bool interrupt(fiber& f) noexcept final;
-  static void deliver(job& request, worker& home) noexcept;
+  static void deliver(job& arrived, worker& home) noexcept;
 
   // A cancellation on its way from another worker. Until it has arrived the frame has to stay.
   struct request : job {

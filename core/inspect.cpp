@@ -44,7 +44,7 @@ class dumper {
 
  private:
   void visit(fiber& f, unsigned depth) {
-    std::string indent(2 * depth, ' ');
+    std::string indent(std::size_t{2} * depth, ' ');
     std::string_view name = f.has(fiber::counted) ? static_cast<child&>(f).name() : std::string_view();
     auto label = name.empty() ? std::string("task") : fmt::format("task '{}'", name);
     wait* held = f.hold();

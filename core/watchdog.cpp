@@ -12,7 +12,7 @@
 #include <mutex>
 
 #include <pthread.h>
-#include <signal.h>
+#include <signal.h>  // NOLINT: for what POSIX has beyond <csignal>
 
 namespace weir {
 namespace {

@@ -126,7 +126,7 @@ signal_set::signal_set(std::initializer_list<int> numbers) {
 
 signals::signals(signal_set which) : which_(which), event_(open_event()) {
   std::lock_guard lock(mutex);
-  watch_ = &take_watch();
+  watch_ = &take_watch();  // NOLINT: under the lock
   owner.store(::getpid(), std::memory_order_relaxed);
   watch_->event.store(event_.get(), std::memory_order_relaxed);
   watch_->pending.store(0, std::memory_order_relaxed);

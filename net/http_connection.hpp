@@ -76,7 +76,7 @@ class connection : private detail::timer_node, private detail::job {
   /// Whether a response without framing is not whole: only a reset tells the client so.
   bool cut_off() const noexcept { return response_.until_close_ && !response_.ended_; }
   void refuse(int status, std::string_view why);
-  void report(std::exception_ptr why);
+  void report(const std::exception_ptr& why);
   error blame(const fault& what);
 
   // For request and response.

@@ -425,7 +425,7 @@ error connection::blame(const fault& what) {
   return error(what.code, fmt::format("{} {}: {}", request_.method_text(), request_.target(), what.reason));
 }
 
-void connection::report(std::exception_ptr why) {
+void connection::report(const std::exception_ptr& why) {
   shard_.handler_failures.add();
   try {
     if (server_.options_.on_error) return server_.options_.on_error(request_, why);
@@ -712,7 +712,7 @@ task<void> server::serve() {
   if (serving_.exchange(true)) throw error(errc::err_server_already_listen, "serve: once in a server's life");
   make_shards((co_await detail::this_fiber{}).on->home().workers().size());
   scope_options options;
-  options.on_child_failure = [](std::exception_ptr why) { complain("a connection", why); };
+  options.on_child_failure = [](const std::exception_ptr& why) { complain("a connection", why); };
   auto outcome = co_await attempt(with_scope(
       [this](scope& connections) -> task<void> {
         auto accepted = co_await attempt(accept_until_closed(connections));

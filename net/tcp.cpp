@@ -164,7 +164,7 @@ task<tcp_stream> connect(address where, connect_options options) {
 }
 
 task<tcp_stream> connect(std::string_view where, connect_options options) {
-  return connect(address::parse(where), std::move(options));
+  return connect(address::parse(where), options);
 }
 
 }  // namespace weir::net
