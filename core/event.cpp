@@ -32,7 +32,7 @@ bool event::awaiter::suspend(detail::fiber& f, std::coroutine_handle<> h) noexce
   }
   guard.unlock();
   f.unblock();
-  return false;
+  return !stopped_ && detail::yield_if_spent(f, h);
 }
 
 bool event::awaiter::interrupt(detail::fiber&) noexcept {

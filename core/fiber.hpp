@@ -144,6 +144,10 @@ void schedule(fiber& f) noexcept;
 /// Like `schedule`, on the worker whose backend or timer ended the wait.
 void schedule_from_poll(fiber& f, worker& on) noexcept;
 
+/// For awaits that are ready: once a fiber has had so many in a row that others must run, puts it behind them.
+/// @return true if the fiber is to suspend; it will be resumed by itself
+bool yield_if_spent(fiber& f, std::coroutine_handle<> resume) noexcept;
+
 /// Starts `f`, a new fiber, on behalf of `by`: on the same worker if affine, else wherever there is room.
 void start(fiber& f, worker& by) noexcept;
 

@@ -25,8 +25,9 @@ constexpr std::uint32_t lifo_limit = 3;
 // starve it, and so do ours.
 constexpr std::uint32_t wake_limit = 4096;
 
-// A sleep that nobody ended is looked at after this long; work found then is a lost wake-up.
-constexpr auto park_limit = std::chrono::seconds(1);
+// A sleep that nobody ended is looked at after this long. Work in a queue then is a lost wake-up; a fiber in the
+// slot of a worker that has been held since is taken away from it.
+constexpr auto park_limit = std::chrono::milliseconds(100);
 
 // Waits longer than this are not worth spinning for.
 constexpr auto spin_worthwhile = std::chrono::microseconds(60);
@@ -76,6 +77,13 @@ void schedule_from_poll(fiber& f, worker& on) noexcept {
     return;
   }
   on.push_stealable(f, false);
+}
+
+bool yield_if_spent(fiber& f, std::coroutine_handle<> resume) noexcept {
+  if (!f.on->spend()) return false;
+  f.resume_at = resume;
+  f.on->push_yielded(f);
+  return true;
 }
 
 void start(fiber& f, worker& by) noexcept {

@@ -154,5 +154,20 @@ TEST(Event, set_by_a_foreign_thread_races_with_cancellation_on_one_worker) {
   foreign.join();
 }
 
+TEST(Event, that_stays_set_does_not_let_its_waiter_starve_timers_and_other_tasks) {
+  for (bool local : {false, true}) {
+    run_with(1, with_scope([local](scope& s) -> task<> {
+               set_timeout([&s] { s.cancel(); }, 2ms);
+               event e;
+               e.set();
+               auto greedy = [](event& always) -> task<> {
+                 for (;;) co_await always.wait();
+               };
+               auto spin = local ? s.spawn_local(greedy, std::ref(e)) : s.spawn(greedy, std::ref(e));
+               co_await event().wait();
+             }));
+  }
+}
+
 }  // namespace
 }  // namespace weir
