@@ -56,8 +56,13 @@ concept has_member_co_await = requires(A&& a) { std::forward<A>(a).operator co_a
 /// where it stands. The chain of continuations is the async backtrace.
 class promise_base {
  public:
-  static void* operator new(std::size_t size) { return frame_allocate(size); }
-  static void operator delete(void* frame, std::size_t size) noexcept { frame_free(frame, size); }
+  promise_base() noexcept {}  // leaves to whoever starts the frame what is his to set
+  promise_base(const promise_base&) = delete;
+  promise_base& operator=(const promise_base&) = delete;
+  ~promise_base() {}
+
+  static void* operator new(std::size_t size) { return take_frame(size); }
+  static void operator delete(void* frame, std::size_t size) noexcept { give_frame(frame, size); }
 
   std::suspend_always initial_suspend(std::source_location here = std::source_location::current()) noexcept {
     where = here;  // the function itself, until it awaits something
@@ -89,10 +94,12 @@ class promise_base {
   }
 
   /// The frame that awaits this one, or the fiber (bit 0 set) if this is its first frame.
-  std::uintptr_t continuation = 0;
-  fiber* running = nullptr;
-  std::source_location where;  ///< the await that the frame is at; before the first, its function
-  std::exception_ptr error;    ///< how the body failed, or null
+  std::uintptr_t continuation;
+  fiber* running;
+  union {
+    std::source_location where;  ///< the await that the frame is at; before the first, its function
+  };
+  std::exception_ptr error;  ///< how the body failed, or null
 };
 
 /// The promise of any frame of weir: it stands at a fixed place behind the frame's two function pointers.
@@ -123,7 +130,9 @@ class promise final : public promise_base {
   promise(const promise&) = delete;
   promise& operator=(const promise&) = delete;
   ~promise() {
-    if (has_value_) std::destroy_at(&value_);
+    if constexpr (!std::is_trivially_destructible_v<storage>) {
+      if (made_.value) std::destroy_at(&value_);
+    }
   }
 
   task<T> get_return_object() noexcept;
@@ -132,13 +141,12 @@ class promise final : public promise_base {
     requires(std::constructible_from<storage, U &&> && !std::is_reference_v<T>)
   void return_value(U&& value) noexcept(std::is_nothrow_constructible_v<storage, U&&>) {
     std::construct_at(&value_, std::forward<U>(value));
-    has_value_ = true;
+    note_value();
   }
   template <class U>
     requires(std::is_reference_v<T>)
   void return_value(U&& referred) noexcept {
     std::construct_at(&value_, std::addressof(static_cast<T>(referred)));
-    has_value_ = true;
   }
   void return_value(const failure& why) noexcept { error = why.exception(); }
 
@@ -165,7 +173,16 @@ class promise final : public promise_base {
   union {
     storage value_;
   };
-  bool has_value_ = false;
+  struct yes_or_no {
+    bool value = false;
+  };
+  struct nothing {};  // what needs no destructor need not be remembered
+
+  void note_value() noexcept {
+    if constexpr (!std::is_trivially_destructible_v<storage>) made_.value = true;
+  }
+
+  [[no_unique_address]] std::conditional_t<std::is_trivially_destructible_v<storage>, nothing, yes_or_no> made_;
 };
 
 template <>
@@ -353,7 +370,7 @@ template <class A>
     return attempt(std::forward<A>(awaitable).operator co_await());
   } else {
     static_assert(!std::is_lvalue_reference_v<A>, "attempt takes what it is to await by value: attempt(std::move(x))");
-    return detail::attempt_awaiter<std::remove_cvref_t<A>>(std::move(awaitable));
+    return detail::attempt_awaiter<std::remove_cvref_t<A>>(std::forward<A>(awaitable));
   }
 }
 
