@@ -103,7 +103,7 @@ void watchdog::watch() {
   if (options.dump_signal != 0) sigaddset(&set, options.dump_signal);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   auto period = options.stall_after->count() > 0 ? std::max(*options.stall_after / 4, std::chrono::milliseconds(1))
-                                                : std::chrono::milliseconds(1000);
+                                                 : std::chrono::milliseconds(1000);
   timespec pause = {.tv_sec = period.count() / 1000, .tv_nsec = period.count() % 1000 * 1'000'000};
   while (!stopping_.load(std::memory_order_acquire)) {
     int seen = sigtimedwait(&set, nullptr, &pause);
