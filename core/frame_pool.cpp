@@ -19,7 +19,6 @@ namespace {
 
 using detail::frame_block;
 using detail::frame_cache;
-using detail::frame_list;
 
 // Sanitizers see misuse of frames only if each is a block of the heap.
 constexpr bool frames_from_heap = WEIR_ASAN != 0 || WEIR_TSAN != 0;
