@@ -7,7 +7,7 @@ namespace weir::detail {
 // On the worker of whoever runs this: the parent, or under a limit the branch that has just made room.
 void launch_branch(group& owner, fiber& branch, std::coroutine_handle<> frame, fiber& parent) noexcept {
   auto& promise = promise_of(frame);
-  promise.continuation = first_frame;
+  promise.continuation.store(first_frame, std::memory_order_relaxed);
   promise.running = &branch;
   branch.frame = frame;
   branch.resume_at = frame;

@@ -20,26 +20,26 @@ void event::set() noexcept {
 
 bool event::awaiter::suspend(detail::fiber& f, std::coroutine_handle<> h) noexcept {
   if (!f.block(*this, h)) {
-    stopped_ = true;
+    place_.stopped = true;
     return false;
   }
   place_.who = &f;
   detail::spin_guard guard(on_->lock_);
-  stopped_ = f.must_stop();
-  if (!stopped_ && !on_->set_.load(std::memory_order_relaxed)) {
+  place_.stopped = f.must_stop();
+  if (!place_.stopped && !on_->set_.load(std::memory_order_relaxed)) {
     on_->waiters_.push(place_);
     return true;
   }
   guard.unlock();
   f.unblock();
-  return !stopped_ && detail::yield_if_spent(f, h);
+  return !place_.stopped && detail::yield_if_spent(f, h);
 }
 
 bool event::awaiter::interrupt(detail::fiber&) noexcept {
   detail::spin_guard guard(on_->lock_);
   if (!place_.queued) return false;
   on_->waiters_.erase(place_);
-  stopped_ = true;
+  place_.stopped = true;
   return true;
 }
 

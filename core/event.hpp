@@ -14,7 +14,8 @@ struct waiter {
   waiter* previous = nullptr;
   waiter* next = nullptr;
   fiber* who = nullptr;
-  bool queued = false;  ///< in a list that may still be searched for it
+  bool queued = false;   ///< in a list that may still be searched for it
+  bool stopped = false;  ///< it gave up waiting
 };
 
 /// Waiters in order of arrival. Whoever uses it brings the lock.
@@ -84,10 +85,10 @@ class event {
       return suspend(*h.promise().running, h);
     }
     void await_resume() const {
-      if (stopped_) throw cancelled();
+      if (place_.stopped) throw cancelled();
     }
     result<void> try_resume() const noexcept {
-      if (stopped_) return failure(cancelled());
+      if (place_.stopped) return failure(cancelled());
       return {};
     }
 
@@ -99,7 +100,6 @@ class event {
 
     event* on_;
     detail::waiter place_;
-    bool stopped_ = false;
   };
 
   /// Waits for the flag.

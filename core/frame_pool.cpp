@@ -218,6 +218,8 @@ WEIR_NOINLINE frame_cache* frames_here() noexcept { return weir_frame_cache; }
 void* frame_allocate(std::size_t size) { return take_frame(size); }
 void frame_free(void* frame, std::size_t size) noexcept { give_frame(frame, size); }
 
+inline namespace WEIR_COMPILER {
+
 WEIR_COLD void* frame_allocate_slowly(std::size_t size) {
   auto* mine = cache_of_thread();
   if (mine != nullptr) ++mine->allocations;
@@ -252,6 +254,7 @@ WEIR_COLD void frame_free_slowly(void* frame, std::size_t size) noexcept {
   --list.room;
 }
 
+}  // namespace WEIR_COMPILER
 }  // namespace detail
 
 frame_pool_stats frame_pool_statistics() noexcept {

@@ -63,8 +63,10 @@ frame_cache* frames_here() noexcept;
 void frame_free(void* frame, std::size_t size) noexcept;
 
 // What the two above do when there is more to it than the first of a list.
+inline namespace WEIR_COMPILER {
 [[nodiscard]] void* frame_allocate_slowly(std::size_t size);
 void frame_free_slowly(void* frame, std::size_t size) noexcept;
+}  // namespace WEIR_COMPILER
 
 /// `frame_allocate`, expanded where the size is a constant.
 WEIR_ALWAYS_INLINE void* take_frame(std::size_t size) {

@@ -29,8 +29,9 @@ void add_frames(std::coroutine_handle<> innermost, std::vector<std::source_locat
   for (auto frame = innermost; to.size() < most_frames;) {
     auto& promise = promise_of(frame);
     to.push_back(promise.where);
-    if ((promise.continuation & first_frame) != 0 || promise.continuation == 0) return;
-    frame = std::coroutine_handle<>::from_address(reinterpret_cast<void*>(promise.continuation));
+    auto next = promise.continuation.load(std::memory_order_relaxed);
+    if ((next & first_frame) != 0 || next == 0) return;
+    frame = std::coroutine_handle<>::from_address(reinterpret_cast<void*>(next));
   }
 }
 

@@ -220,7 +220,7 @@ std::exception_ptr execute(detail::executor& home, run_group& above, task<void> 
   auto frame = std::move(driver).release();
   detail::fiber first;
   auto& promise = frame.promise();
-  promise.continuation = detail::first_frame;
+  promise.continuation.store(detail::first_frame, std::memory_order_relaxed);
   promise.running = &first;
   first.frame = frame;
   first.resume_at = frame;

@@ -84,7 +84,7 @@ std::uint8_t scope::flags_for(bool local) const noexcept {
 void scope::adopt(detail::child& record, std::coroutine_handle<> frame, bool local,
                   const detail::execution* by) noexcept {
   auto& promise = detail::promise_of(frame);
-  promise.continuation = detail::first_frame;
+  promise.continuation.store(detail::first_frame, std::memory_order_relaxed);
   promise.running = &record;
   record.frame = frame;
   record.resume_at = frame;
@@ -173,10 +173,10 @@ void scope::finish(detail::fiber& f) noexcept {
     return;
   }
   unlink_fiber(f);
-  auto waiter = detail::exchange_word(record.joiner, detail::child::settled_mark, is_shared());
+  auto waiter = detail::exchange_word(record.joiner(), detail::child::settled_mark, is_shared());
   auto before = record.add_state(detail::child::done);
   if (waiter > detail::child::stopped_mark) {
-    auto& joining = *reinterpret_cast<detail::fiber*>(waiter);
+    auto& joining = *reinterpret_cast<detail::fiber*>(waiter - detail::first_frame);
     joining.unblock();
     detail::schedule(joining);
   }

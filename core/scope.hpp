@@ -27,11 +27,14 @@ class executor;
 class child : public fiber {
  public:
   enum : std::uint8_t { done = 1, dropped = 2 };
-  static constexpr std::uintptr_t settled_mark = 1;
-  static constexpr std::uintptr_t stopped_mark = 2;  ///< the await was cancelled before it had begun
+  static constexpr std::uintptr_t nobody = first_frame;
+  static constexpr std::uintptr_t settled_mark = first_frame + 2;
+  static constexpr std::uintptr_t stopped_mark = first_frame + 4;  ///< the await was cancelled before it had begun
 
   std::atomic<std::uint8_t> state{0};
-  std::atomic<std::uintptr_t> joiner{0};  ///< the fiber that awaits the handle, or a mark
+
+  /// The fiber that awaits the handle (bit 0 set), or a mark. Nobody comes after a first frame, so it has room for it.
+  std::atomic<std::uintptr_t>& joiner() const noexcept { return promise_of(frame).continuation; }
 
   static child* make(std::string_view name);
   static void destroy(child* record) noexcept;
@@ -154,24 +157,28 @@ class join_handle final : private detail::wait {
   bool suspend(detail::fiber& waiter, std::coroutine_handle<> h) noexcept {
     bool blocked = waiter.block(*this, h);
     bool shared = waiter.has(detail::fiber::shared);
-    auto word = reinterpret_cast<std::uintptr_t>(&waiter);
-    if (blocked && detail::replace_word(record_->joiner, std::uintptr_t{0}, word, shared)) return true;
+    if (blocked && detail::replace_word(record_->joiner(), detail::child::nobody, word_of(waiter), shared)) return true;
     if (blocked) waiter.unblock();
-    std::uintptr_t nobody = detail::child::stopped_mark;
-    bool early = record_->joiner.compare_exchange_strong(nobody, 0, std::memory_order_acq_rel);
+    auto mark = detail::child::stopped_mark;
+    bool early = record_->joiner().compare_exchange_strong(mark, detail::child::nobody, std::memory_order_acq_rel);
     stopped_ = !blocked || early;
     return false;
   }
 
+  static std::uintptr_t word_of(detail::fiber& waiter) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&waiter) + detail::first_frame;
+  }
+
   // A canceller may come before `suspend` has put its name down; then it leaves word.
   bool interrupt(detail::fiber& waiter) noexcept override {
-    auto word = reinterpret_cast<std::uintptr_t>(&waiter);
+    using detail::child;
+    auto word = word_of(waiter);
     auto expected = word;
-    while (!record_->joiner.compare_exchange_strong(expected, expected == 0 ? detail::child::stopped_mark : 0,
-                                                    std::memory_order_acq_rel)) {
-      if (expected != 0 && expected != word) return false;
+    while (!record_->joiner().compare_exchange_strong(
+        expected, expected == child::nobody ? child::stopped_mark : child::nobody, std::memory_order_acq_rel)) {
+      if (expected != child::nobody && expected != word) return false;
     }
-    if (expected == 0) return false;
+    if (expected == child::nobody) return false;
     stopped_ = true;
     return true;
   }

@@ -9,6 +9,7 @@
 #include <weir/core/frame_pool.hpp>
 #include <weir/core/result.hpp>
 
+#include <atomic>
 #include <concepts>
 #include <coroutine>
 #include <cstdint>
@@ -93,8 +94,8 @@ class promise_base {
     return std::forward<A>(awaitable).operator co_await();
   }
 
-  /// The frame that awaits this one, or the fiber (bit 0 set) if this is its first frame.
-  std::uintptr_t continuation;
+  /// The frame that awaits this one; a word with bit 0 set if this is a fiber's first frame: of a child, its joiner.
+  std::atomic<std::uintptr_t> continuation;
   fiber* running;
   union {
     std::source_location where;  ///< the await that the frame is at; before the first, its function
@@ -112,7 +113,7 @@ inline constexpr std::uintptr_t first_frame = 1;
 template <weir_promise P>
 std::coroutine_handle<> final_awaiter::await_suspend(std::coroutine_handle<P> ended) noexcept {
   promise_base& promise = ended.promise();
-  auto next = promise.continuation;
+  auto next = promise.continuation.load(std::memory_order_relaxed);
   if ((next & first_frame) == 0) [[likely]] {
     return std::coroutine_handle<>::from_address(reinterpret_cast<void*>(next));
   }
@@ -219,7 +220,7 @@ class task_awaiter {
   template <weir_promise P>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<P> parent) noexcept {
     auto& promise = child_.promise();
-    promise.continuation = reinterpret_cast<std::uintptr_t>(parent.address());
+    promise.continuation.store(reinterpret_cast<std::uintptr_t>(parent.address()), std::memory_order_relaxed);
     promise.running = parent.promise().running;
     return child_;
   }
@@ -242,7 +243,7 @@ class task_awaiter {
 /// Frames are aligned to 16 bytes: a result that wants more is refused, but for a local or a parameter that lives
 /// across an await and wants more (alignas(64), __m256) the compiler says nothing. Keep those behind a pointer.
 template <class T>
-class [[nodiscard]] task {
+class [[nodiscard, WEIR_IN_REGISTERS]] task {
  public:
   using value_type = T;
   using promise_type = detail::promise<T>;
