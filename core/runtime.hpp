@@ -33,7 +33,8 @@ struct runtime_options {
   /// False: a fiber stays on the worker that it was started on (thread per core).
   bool stealing = true;
   /// How long a worker looks for completions before it sleeps, while they come thick and fast; an idle
-  /// process does not spin. Zero: never. Measured in peers' units: 20 us doubles the rate of one connection.
+  /// process does not spin. Zero: never. Echo over one connection, p50 and CPU of a
+  /// round trip: 71 us and 33 us without, 64 and 34 with 5 us, 20 and 24 with 20 us, 20 and 22 with 50 us.
   std::chrono::microseconds spin = std::chrono::microseconds(20);
   /// A fiber or callback that holds its worker longer than this is reported (see on_stall); zero: nobody looks. Not
   /// set: 250 ms where weir itself was built for debugging, else zero. It costs a thread that wakes now and then.
