@@ -21,11 +21,13 @@
   entry(err_buffer_out_of_bounds, "ERR_BUFFER_OUT_OF_BOUNDS", "Attempt to access memory outside buffer bounds")        \
   entry(err_buffer_too_large, "ERR_BUFFER_TOO_LARGE", "Cannot create a buffer of this size")                           \
   entry(err_child_process_stdio_maxbuffer, "ERR_CHILD_PROCESS_STDIO_MAXBUFFER", "maxBuffer length exceeded")           \
+  entry(err_circuit_open, "ERR_CIRCUIT_OPEN", "The circuit is open")                                                   \
   entry(err_closed, "ERR_CLOSED", "Already closed")                                                                    \
   entry(err_crypto_hash_finalized, "ERR_CRYPTO_HASH_FINALIZED", "Digest already called")                               \
   entry(err_crypto_invalid_keylen, "ERR_CRYPTO_INVALID_KEYLEN", "Invalid key length")                                  \
   entry(err_crypto_timing_safe_equal_length, "ERR_CRYPTO_TIMING_SAFE_EQUAL_LENGTH",                                    \
         "Input buffers must have the same byte length")                                                                \
+  entry(err_encoding_invalid_encoded_data, "ERR_ENCODING_INVALID_ENCODED_DATA", "The encoded data was not valid")      \
   entry(err_http_body_not_allowed, "ERR_HTTP_BODY_NOT_ALLOWED",                                                        \
         "Adding content for this request method or response status is not allowed.")                                   \
   entry(err_http_content_length_mismatch, "ERR_HTTP_CONTENT_LENGTH_MISMATCH",                                          \
@@ -37,13 +39,18 @@
   entry(err_invalid_address, "ERR_INVALID_ADDRESS", "Invalid address")                                                 \
   entry(err_invalid_arg_type, "ERR_INVALID_ARG_TYPE", "The argument is of the wrong type")                             \
   entry(err_invalid_arg_value, "ERR_INVALID_ARG_VALUE", "The argument is invalid")                                     \
+  entry(err_invalid_buffer_size, "ERR_INVALID_BUFFER_SIZE", "Buffer size is invalid")                                  \
   entry(err_invalid_char, "ERR_INVALID_CHAR", "Invalid character")                                                     \
   entry(err_invalid_http_token, "ERR_INVALID_HTTP_TOKEN", "Invalid HTTP token")                                        \
+  entry(err_invalid_return_value, "ERR_INVALID_RETURN_VALUE", "The function returned a value of the wrong kind")       \
   entry(err_invalid_state, "ERR_INVALID_STATE", "Invalid state")                                                       \
   entry(err_invalid_url, "ERR_INVALID_URL", "Invalid URL")                                                             \
+  entry(err_method_not_implemented, "ERR_METHOD_NOT_IMPLEMENTED", "The method is not implemented")                     \
+  entry(err_missing_args, "ERR_MISSING_ARGS", "An argument is missing")                                                \
   entry(err_multiple_callback, "ERR_MULTIPLE_CALLBACK", "Callback called multiple times")                              \
   entry(err_out_of_range, "ERR_OUT_OF_RANGE", "The value is out of range")                                             \
   entry(err_queue_full, "ERR_QUEUE_FULL", "The queue is full")                                                         \
+  entry(err_rate_limited, "ERR_RATE_LIMITED", "The rate limit has been reached")                                       \
   entry(err_server_already_listen, "ERR_SERVER_ALREADY_LISTEN",                                                        \
         "Listen method has been called more than once without closing.")                                               \
   entry(err_server_not_running, "ERR_SERVER_NOT_RUNNING", "Server is not running.")                                    \
@@ -51,15 +58,21 @@
   entry(err_socket_bad_port, "ERR_SOCKET_BAD_PORT", "Port should be >= 0 and < 65536.")                                \
   entry(err_socket_closed, "ERR_SOCKET_CLOSED", "Socket is closed")                                                    \
   entry(err_stream_already_finished, "ERR_STREAM_ALREADY_FINISHED", "The stream is already finished")                  \
+  entry(err_stream_cannot_pipe, "ERR_STREAM_CANNOT_PIPE", "Cannot pipe, not readable")                                 \
   entry(err_stream_destroyed, "ERR_STREAM_DESTROYED", "The stream was destroyed")                                      \
   entry(err_stream_null_values, "ERR_STREAM_NULL_VALUES", "May not write null values to stream")                       \
   entry(err_stream_premature_close, "ERR_STREAM_PREMATURE_CLOSE", "Premature close")                                   \
   entry(err_stream_push_after_eof, "ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF")                             \
+  entry(err_stream_unable_to_pipe, "ERR_STREAM_UNABLE_TO_PIPE", "Cannot pipe to a closed or destroyed stream")         \
+  entry(err_stream_unshift_after_end_event, "ERR_STREAM_UNSHIFT_AFTER_END_EVENT", "stream.unshift() after end event")  \
   entry(err_stream_write_after_end, "ERR_STREAM_WRITE_AFTER_END", "write after end")                                   \
   entry(err_timeout, "ERR_TIMEOUT", "The operation timed out")                                                         \
   entry(err_unhandled_error, "ERR_UNHANDLED_ERROR", "Unhandled error.")                                                \
   entry(err_unknown_encoding, "ERR_UNKNOWN_ENCODING", "Unknown encoding")                                              \
-  entry(err_unknown_signal, "ERR_UNKNOWN_SIGNAL", "Unknown signal")
+  entry(err_unknown_signal, "ERR_UNKNOWN_SIGNAL", "Unknown signal")                                                    \
+  entry(err_worker_init_failed, "ERR_WORKER_INIT_FAILED", "Worker initialization failure")                             \
+  entry(err_worker_not_running, "ERR_WORKER_NOT_RUNNING", "Worker instance not running")                               \
+  entry(err_worker_terminated, "ERR_WORKER_TERMINATED", "The worker was terminated")
 // clang-format on
 
 namespace weir {
