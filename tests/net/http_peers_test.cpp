@@ -148,7 +148,7 @@ TEST_F(Node, reuses_connections_through_its_agent) {
     const agent = new http.Agent({keepAlive: true, maxSockets: 1});
     function ask(method, path, body) {
       return new Promise((resolve, reject) => {
-        const req = http.request({port, method, path, agent}, (res) => {
+        const req = http.request({host: '127.0.0.1', port, method, path, agent}, (res) => {
           let text = '';
           res.setEncoding('utf8').on('data', (d) => text += d);
           res.on('end', () => resolve([res.statusCode, res.headers['x-number'], text.length > 20 ? text.length : text]));
@@ -170,7 +170,7 @@ TEST_F(Node, reuses_connections_through_its_agent) {
 
 TEST_F(Node, pipelines_over_a_raw_socket) {
   EXPECT_EQ(node(R"(
-    const socket = require('net').connect(port);
+    const socket = require('net').connect(port, '127.0.0.1');
     let text = '';
     socket.on('data', (d) => text += d).on('end', () => console.log(text.match(/X-Number: \d+/g).join()));
     for (let i = 1; i <= 5; ++i) {
@@ -184,7 +184,7 @@ TEST_F(Node, streams_an_upload_and_reads_the_echo) {
   EXPECT_EQ(node(R"(
     const http = require('http'), crypto = require('crypto');
     const sent = crypto.createHash('sha256'), got = crypto.createHash('sha256');
-    const req = http.request({port, method: 'POST'}, (res) => {
+    const req = http.request({host: '127.0.0.1', port, method: 'POST'}, (res) => {
       res.on('data', (d) => got.update(d)).on('end', () => console.log(sent.digest('hex') == got.digest('hex')));
     });
     let left = 200;
