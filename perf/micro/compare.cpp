@@ -9,6 +9,7 @@
 #include <weir/core/runtime.hpp>
 #include <weir/core/scope.hpp>
 #include <weir/core/time.hpp>
+#include <weir/sync/mutex.hpp>
 
 #include <cstdio>
 #include <ctime>
@@ -129,6 +130,43 @@ task<> yields() {
   watch.done("yield_100", 2e6);
 }
 
+task<> add_locked(weir::sync::mutex* m, long* value, long times) {
+  for (long i = 0; i < times; ++i) {
+    auto held = co_await m->lock();
+    ++*value;
+  }
+}
+
+task<> hold_and_yield(weir::sync::mutex* m, long* value, long times) {
+  for (long i = 0; i < times; ++i) {
+    auto held = co_await m->lock();
+    ++*value;
+    co_await weir::yield();
+  }
+}
+
+using locker = task<> (*)(weir::sync::mutex*, long*, long);
+
+task<> lock_in_parallel(const char* key, locker body, int tasks, long times) {
+  weir::sync::mutex m;
+  long value = 0;
+  stopwatch watch;
+  co_await weir::with_scope([&](weir::scope& s) -> task<> {
+    for (int i = 0; i < tasks; ++i) static_cast<void>(s.spawn(body, &m, &value, times));
+    co_return;
+  });
+  watch.done(key, static_cast<double>(value));
+}
+
+task<> mutexes() {
+  weir::sync::mutex m;
+  long value = 0;
+  stopwatch watch;
+  co_await add_locked(&m, &value, 10'000'000);
+  watch.done("mutex_uncontended", 1e7);
+  co_await lock_in_parallel("mutex_contended8", hold_and_yield, 8, 100'000);
+}
+
 task<> timers() {
   constexpr std::size_t count = 1'000'000;
   for (int pass = 0; pass < 2; ++pass) {
@@ -151,6 +189,7 @@ task<> single_thread() {
   co_await awaits();
   co_await spawns();
   co_await yields();
+  co_await mutexes();
   co_await timers();
 }
 
@@ -214,6 +253,7 @@ task<> two_workers() {
   stopwatch watch;
   co_await yield_in_parallel(100, 20'000);
   watch.done("yield_100_2w", 2e6);
+  co_await lock_in_parallel("mutex_cross2", add_locked, 2, 1'000'000);
 }
 
 }  // namespace
