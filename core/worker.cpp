@@ -520,11 +520,12 @@ void worker::park(std::chrono::nanoseconds timeout) noexcept {
   if (capped) timeout = park_limit;
   auto started = backend_->now();
   poll(work ? std::chrono::nanoseconds(0) : timeout);
+  bool slept_it_out = capped && !work && backend_->now() - started >= park_limit;
+  bool overlooked = slept_it_out && steals_ && executor_.overlooks_work();
   asleep_.store(false, std::memory_order_relaxed);
   bool told = steals_ && executor_.set_busy(*this);
   if (told) count.wakes.add();
-  bool slept_it_out = capped && !work && !told && backend_->now() - started >= park_limit;
-  if (slept_it_out && (executor_.has_injected() || (steals_ && executor_.any_ready()))) count.lost_wakes.add();
+  if (overlooked && !told) count.lost_wakes.add();
 }
 
 // Takes half of somebody's queue. Two rounds, the second with the slot of the fiber woken last, which its
@@ -715,6 +716,20 @@ bool executor::any_ready() const noexcept {
     if (each->ring_.size() != 0) return true;
   }
   return false;
+}
+
+// What is ready now may be about to be announced, or run: only what lies still counts.
+bool executor::overlooks_work() const noexcept {
+  auto nobody_looks = [this] { return searching_.load(std::memory_order_seq_cst) == 0 && any_ready(); };
+  auto taken = [this] {
+    std::uint64_t all = injected();
+    for (const auto& each : workers_) all += each->ring_.taken();
+    return all;
+  };
+  if (!nobody_looks()) return false;
+  auto before = taken();
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  return nobody_looks() && taken() == before;
 }
 
 }  // namespace weir::detail

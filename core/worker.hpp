@@ -89,6 +89,7 @@ class steal_ring {
   fiber* steal_into(steal_ring& thief) noexcept;  ///< thief's thread; returns one, the rest is in `thief`
   std::uint32_t take_half(std::array<fiber*, capacity / 2>& out) noexcept;  ///< owner, when full
   std::uint32_t size() const noexcept;
+  std::uint64_t taken() const noexcept { return head_.load(std::memory_order_relaxed); }  ///< changes with each take
 
  private:
   // High half: the first index a thief has not finished copying from. Low half: the first index not claimed.
@@ -249,6 +250,7 @@ class executor {
   void set_idle(worker& w) noexcept;
   bool set_busy(worker& w) noexcept;  ///< true if it was woken to search
   bool any_ready() const noexcept;
+  bool overlooks_work() const noexcept;  ///< there is work that lies still while an idle worker sleeps
 
   void spawned_elsewhere() noexcept { spawned_.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t alive() const noexcept;

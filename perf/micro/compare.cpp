@@ -9,6 +9,7 @@
 #include <weir/core/runtime.hpp>
 #include <weir/core/scope.hpp>
 #include <weir/core/time.hpp>
+#include <weir/sync/channel.hpp>
 #include <weir/sync/mutex.hpp>
 
 #include <cstdio>
@@ -167,6 +168,29 @@ task<> mutexes() {
   co_await lock_in_parallel("mutex_contended8", hold_and_yield, 8, 100'000);
 }
 
+task<> send_all(weir::sync::sender<long> to, long count) {
+  for (long i = 0; i < count; ++i) co_await to.send(i);
+}
+
+task<long> receive_all(weir::sync::receiver<long> from) {
+  long sum = 0;
+  while (auto value = co_await from.recv()) sum += *value;
+  co_return sum;
+}
+
+task<> channels() {
+  for (std::size_t capacity : {1U, 64U}) {
+    co_await weir::with_scope([capacity](weir::scope& s) -> task<> {
+      auto [sending, receiving] = weir::sync::make_channel<long>(capacity);
+      stopwatch watch;
+      auto producer = s.spawn(send_all, std::move(sending), 2'000'000);
+      sink = co_await receive_all(std::move(receiving));
+      co_await std::move(producer);
+      watch.done("chan_same_cap" + std::to_string(capacity), 2e6);
+    });
+  }
+}
+
 task<> timers() {
   constexpr std::size_t count = 1'000'000;
   for (int pass = 0; pass < 2; ++pass) {
@@ -189,6 +213,7 @@ task<> single_thread() {
   co_await awaits();
   co_await spawns();
   co_await yields();
+  co_await channels();
   co_await mutexes();
   co_await timers();
 }
@@ -244,7 +269,21 @@ void ping_pong() {
   other.join();
 }
 
+task<> channels_across() {
+  for (std::size_t capacity : {1U, 64U, 1024U}) {
+    co_await weir::with_scope([capacity](weir::scope& s) -> task<> {
+      auto [sending, receiving] = weir::sync::make_channel<long>(capacity);
+      stopwatch watch;
+      auto producer = s.spawn(send_all, std::move(sending), 1'000'000);
+      sink = co_await s.spawn(receive_all, std::move(receiving));
+      co_await std::move(producer);
+      watch.done_with_cpu("chan_cross_cap" + std::to_string(capacity), 1e6);
+    });
+  }
+}
+
 task<> two_workers() {
+  co_await channels_across();
   {
     stopwatch watch;
     co_await spawn_many(1'000'000);
