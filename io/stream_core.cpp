@@ -1,0 +1,128 @@
+#include <weir/io/stream_core.hpp>
+
+#include <string>
+
+namespace weir::io::streams {
+
+using weir::detail::fiber;
+using weir::detail::spin_guard;
+
+void wake(waiter_list& woken) noexcept {
+  for (auto* each = woken.front(); each != nullptr;) {
+    auto* next = each->next;  // the waiter is gone once it is scheduled
+    auto& who = *each->who;
+    who.unblock();
+    weir::detail::schedule(who);
+    each = next;
+  }
+  woken = {};
+}
+
+std::exception_ptr stream_error(errc code) { return failure(error(code)).exception(); }
+
+std::exception_ptr destroyed_error(const char* operation) {
+  return failure(error(errc::err_stream_destroyed,
+                       "Cannot call " + std::string(operation) + " after a stream was destroyed"))
+      .exception();
+}
+
+bool stream_core::closed() const noexcept {
+  spin_guard guard(lock_);
+  return closed_;
+}
+
+bool stream_core::complete() const noexcept {
+  spin_guard guard(lock_);
+  return complete_;
+}
+
+bool stream_core::disturbed() const noexcept {
+  spin_guard guard(lock_);
+  return disturbed_;
+}
+
+std::exception_ptr stream_core::errored() const noexcept {
+  spin_guard guard(lock_);
+  return error_;
+}
+
+std::size_t stream_core::length() const noexcept {
+  spin_guard guard(lock_);
+  return length_;
+}
+
+void stream_core::watch(std::shared_ptr<watcher> by) noexcept {
+  spin_guard guard(lock_);
+  watcher_.swap(by);
+  guard.unlock();  // the one before may go with `by`
+}
+
+std::exception_ptr stream_core::why_closed() const noexcept {
+  auto why = errored();
+  return why ? why : stream_error(errc::err_stream_premature_close);
+}
+
+void stream_core::conclude(std::exception_ptr why, bool whole) noexcept {
+  waiter_list woken[3];
+  std::shared_ptr<watcher> told;
+  std::function<void(std::exception_ptr)> hook;
+  bool discards = false;
+  {
+    spin_guard guard(lock_);
+    if (closed_) return;
+    closed_ = true;
+    complete_ = whole;
+    disturbed_ = true;
+    error_ = why;
+    if (!whole) told = watcher_;
+    hook.swap(on_close_);
+    woken[0] = takers_.take();
+    woken[1] = givers_.take();
+    woken[2] = watchers_.take();
+    discards = !in_use_;
+    if (discards) in_use_ = true;  // by us
+  }
+  close_end(why);
+  if (hook) hook(why);
+  if (told) told->failed(*this, why);
+  if (discards) discard();
+  for (auto& each : woken) wake(each);
+}
+
+void stream_core::leave() noexcept {
+  {
+    spin_guard guard(lock_);
+    if (!closed_) {
+      in_use_ = false;
+      return;
+    }
+  }
+  discard();
+}
+
+bool stream_core::parking::suspend(fiber& f, std::coroutine_handle<> h) noexcept {
+  if (!f.block(*this, h)) {
+    stopped = true;
+    return false;
+  }
+  who = &f;
+  spin_guard guard(in_.lock_);
+  stopped = f.must_stop();
+  if (!stopped && !needless_(in_)) {
+    among_.push(*this);
+    return true;
+  }
+  guard.unlock();
+  f.unblock();
+  return false;
+}
+
+bool stream_core::parking::interrupt(fiber&) noexcept {
+  spin_guard guard(in_.lock_);
+  if (!queued) return false;
+  among_.erase(*this);
+  stopped = true;
+  return true;
+}
+
+}  // namespace weir::io::streams
