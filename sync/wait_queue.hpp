@@ -122,6 +122,25 @@ class permit_wait : protected weir::detail::wait {
   permit_place place_;
 };
 
+/// For loops whose awaits may all be ready: ends with `cancelled` if the task is to stop, and lets others run now and
+/// then.
+class [[nodiscard]] checkpoint {
+ public:
+  bool await_ready() const noexcept { return false; }
+  template <weir::detail::weir_promise P>
+  bool await_suspend(std::coroutine_handle<P> h) noexcept {
+    auto& f = *h.promise().running;
+    stopped_ = f.must_stop();
+    return !stopped_ && weir::detail::yield_if_spent(f, h);
+  }
+  void await_resume() const {
+    if (stopped_) throw cancelled();
+  }
+
+ private:
+  bool stopped_ = false;
+};
+
 /// A lock and the fibers that wait for what it guards to change.
 struct wait_line {
   spin_lock lock;
