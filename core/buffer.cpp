@@ -2,6 +2,7 @@
 
 #include <weir/core/error.hpp>
 #include <weir/core/frame_pool.hpp>
+#include <weir/core/simd_text.hpp>
 #include <weir/core/spin_lock.hpp>
 
 #include <array>
@@ -214,30 +215,51 @@ std::ptrdiff_t search_start(std::size_t size, std::ptrdiff_t from, std::size_t w
   return forward ? -1 : length - 1;
 }
 
-std::size_t find_first(std::span<const std::byte> in, std::span<const std::byte> what, std::size_t from) noexcept {
-  const void* found = ::memmem(in.data() + from, in.size() - from, what.data(), what.size());
-  return found == nullptr ? buffer::npos : static_cast<std::size_t>(static_cast<const std::byte*>(found) - in.data());
+std::size_t offset_in(std::span<const std::byte> bytes, const void* place) noexcept {
+  return static_cast<std::size_t>(static_cast<const std::byte*>(place) - bytes.data());
 }
 
-// Candidates by their first byte, as long as few are wrong; with many, the worst case would be quadratic.
+const std::uint8_t* raw(std::span<const std::byte> bytes) noexcept {
+  return reinterpret_cast<const std::uint8_t*>(bytes.data());
+}
+
+std::size_t find_first(std::span<const std::byte> in, std::span<const std::byte> what) noexcept {
+  if (what.size() > 1) return detail::best_text_kernels().find(raw(in), in.size(), raw(what), what.size());
+  const void* found = in.empty() ? nullptr : std::memchr(in.data(), static_cast<int>(what[0]), in.size());
+  return found == nullptr ? buffer::npos : offset_in(in, found);
+}
+
+// Candidates by their first byte, as long as few are wrong: with many of them the worst case would be quadratic.
 std::size_t find_last(std::span<const std::byte> in, std::span<const std::byte> what, std::size_t from) {
-  auto end = std::min(from, in.size() - what.size()) + 1;  // of the places where a match may begin
-  for (int attempts = 0; attempts < 64; ++attempts) {
-    const auto* found = static_cast<const std::byte*>(::memrchr(in.data(), static_cast<int>(what[0]), end));
+  const auto starts = std::min(from, in.size() - what.size()) + 1;
+  auto left = starts;  // places where a match may begin
+  for (std::size_t wasted = 0; wasted <= 8 * (starts - left) + 4096; wasted += what.size()) {
+    const void* found = ::memrchr(in.data(), static_cast<int>(what[0]), left);
     if (found == nullptr) return buffer::npos;
-    if (std::memcmp(found, what.data(), what.size()) == 0) return static_cast<std::size_t>(found - in.data());
-    end = static_cast<std::size_t>(found - in.data());
-    if (end == 0) return buffer::npos;
+    if (std::memcmp(found, what.data(), what.size()) == 0) return offset_in(in, found);
+    left = offset_in(in, found);
   }
-  const auto* text = reinterpret_cast<const unsigned char*>(in.data());
-  const auto* word = reinterpret_cast<const unsigned char*>(what.data());
-  const auto last = std::make_reverse_iterator(text);
-  const auto first = std::make_reverse_iterator(text + end - 1 + what.size());
-  const auto found = std::search(
-      first, last,
-      std::boyer_moore_searcher(std::make_reverse_iterator(word + what.size()), std::make_reverse_iterator(word)));
-  if (found == last) return buffer::npos;
-  return static_cast<std::size_t>(found.base() - text) - what.size();
+  const auto last = std::make_reverse_iterator(raw(in));
+  const auto first = std::make_reverse_iterator(raw(in) + left + what.size() - 1);
+  const std::boyer_moore_searcher searcher(std::make_reverse_iterator(raw(what) + what.size()),
+                                           std::make_reverse_iterator(raw(what)));
+  const auto found = std::search(first, last, searcher);
+  return found == last ? buffer::npos : offset_in(in, found.base()) - what.size();
+}
+
+// Node looks for UTF-16 unit by unit: at even places, and not in an odd byte at the end.
+std::size_t find_units(const buffer& in, const buffer& what, std::ptrdiff_t from, bool forward) {
+  const auto units = in.slice(0, static_cast<std::ptrdiff_t>(in.size() & ~std::size_t{1}));
+  auto at = search_start(units.size(), from, what.size(), forward);
+  if (what.empty() || at < 0) return static_cast<std::size_t>(at);
+  if (forward && units.size() - static_cast<std::size_t>(at) < what.size()) return buffer::npos;
+  at &= -2;
+  while (at >= 0) {
+    at = static_cast<std::ptrdiff_t>(forward ? units.index_of(what, at) : units.last_index_of(what, at));
+    if (at % 2 == 0) break;
+    if (at > 0) at += forward ? 1 : -1;
+  }
+  return static_cast<std::size_t>(at);
 }
 
 // The bytes that a text to be found stands for.
@@ -419,28 +441,22 @@ int buffer::compare(std::span<const std::byte> a, std::span<const std::byte> b) 
 std::size_t buffer::index_of(std::span<const std::byte> what, std::ptrdiff_t from) const noexcept {
   const auto start = search_start(size_, from, what.size(), true);
   if (start < 0 || what.empty()) return static_cast<std::size_t>(start);
-  return find_first(bytes(), what, static_cast<std::size_t>(start));
+  const auto searched = bytes().subspan(static_cast<std::size_t>(start));
+  const auto found = find_first(searched, what);
+  return found >= searched.size() ? npos : static_cast<std::size_t>(start) + found;
 }
 
 std::size_t buffer::index_of(std::string_view what, std::ptrdiff_t from, encoding as) const {
   const text_bytes wanted(what, as);
-  const auto needle = wanted.bytes.bytes();
-  if (as != encoding::utf16le || needle.empty()) return index_of(needle, from);
-  auto found = search_start(size_, from, needle.size(), true);
-  if (found >= 0) found &= -2;
-  while (found >= 0) {
-    found = static_cast<std::ptrdiff_t>(index_of(needle, found));
-    if (found % 2 == 0) break;
-    if (found >= 0) ++found;
-  }
-  return static_cast<std::size_t>(found);
+  if (as == encoding::utf16le) return find_units(*this, wanted.bytes, from, true);
+  return index_of(wanted.bytes.bytes(), from);
 }
 
 std::size_t buffer::index_of(int octet, std::ptrdiff_t from) const noexcept {
   const auto start = search_start(size_, from, 1, true);
   if (start < 0 || static_cast<std::size_t>(start) >= size_) return npos;
   const void* found = std::memchr(data_ + start, octet & 0xff, size_ - static_cast<std::size_t>(start));
-  return found == nullptr ? npos : static_cast<std::size_t>(static_cast<const std::byte*>(found) - data_);
+  return found == nullptr ? npos : offset_in(bytes(), found);
 }
 
 std::size_t buffer::last_index_of(std::span<const std::byte> what, std::ptrdiff_t from) const {
@@ -452,23 +468,15 @@ std::size_t buffer::last_index_of(std::span<const std::byte> what, std::ptrdiff_
 
 std::size_t buffer::last_index_of(std::string_view what, std::ptrdiff_t from, encoding as) const {
   const text_bytes wanted(what, as);
-  const auto needle = wanted.bytes.bytes();
-  if (as != encoding::utf16le || needle.empty()) return last_index_of(needle, from);
-  auto found = search_start(size_, from, needle.size(), false);
-  if (found >= 0) found &= -2;
-  while (found >= 0) {
-    found = static_cast<std::ptrdiff_t>(last_index_of(needle, found));
-    if (found % 2 == 0) break;
-    if (found >= 0) --found;
-  }
-  return static_cast<std::size_t>(found);
+  if (as == encoding::utf16le) return find_units(*this, wanted.bytes, from, false);
+  return last_index_of(wanted.bytes.bytes(), from);
 }
 
 std::size_t buffer::last_index_of(int octet, std::ptrdiff_t from) const noexcept {
   const auto start = search_start(size_, from, 1, false);
   if (start < 0) return npos;
   const void* found = ::memrchr(data_, octet & 0xff, static_cast<std::size_t>(start) + 1);
-  return found == nullptr ? npos : static_cast<std::size_t>(static_cast<const std::byte*>(found) - data_);
+  return found == nullptr ? npos : offset_in(bytes(), found);
 }
 
 // ---- Writing ----

@@ -175,6 +175,10 @@ std::size_t to_base64(input in, char* out, bool url) noexcept {
   return length;
 }
 
+bool is_digits(encoding as) noexcept {
+  return as == encoding::hex || as == encoding::base64 || as == encoding::base64url;
+}
+
 // Whether the text is the bytes themselves.
 bool is_its_own_text(input in, encoding as) noexcept {
   const auto& kernels = best_text_kernels();
@@ -206,6 +210,22 @@ void decode(input in, encoding as, Put put, Run run) noexcept {
     put(step.point);
     in.skip(step.length);
   }
+}
+
+std::size_t decoded_length(input in, encoding as) noexcept {
+  std::size_t length = 0;
+  decode(
+      in, as, [&](char32_t point) { length += utf8_length(point); },
+      [&](const std::uint8_t*, std::size_t run) { length += run; });
+  return length;
+}
+
+std::size_t decode_to(input in, encoding as, char* out) noexcept {
+  char* end = out;
+  decode(
+      in, as, [&](char32_t point) { end = encode_utf8(point, end); },
+      [&](const std::uint8_t* from, std::size_t run) { end += copy_bytes(from, run, end); });
+  return static_cast<std::size_t>(end - out);
 }
 
 }  // namespace
@@ -260,25 +280,26 @@ std::string to_text(std::span<const std::byte> bytes, encoding as) {
 }
 
 void append_text(std::string& out, std::span<const std::byte> bytes, encoding as) {
-  if (is_its_own_text(input(bytes), as)) {
-    out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const input in(bytes);
+  if (is_its_own_text(in, as)) {
+    out.append(reinterpret_cast<const char*>(in.at), in.size);
     return;
   }
   const auto before = out.size();
-  out.resize(before + text_length(bytes, as));
-  to_text(bytes, as, std::span(out).subspan(before));
+  if (is_digits(as)) {
+    out.resize(before + text_length(bytes, as));
+    to_text(bytes, as, std::span(out).subspan(before));
+  } else {
+    out.resize(before + decoded_length(in, as));
+    decode_to(in, as, out.data() + before);
+  }
 }
 
 std::size_t text_length(std::span<const std::byte> bytes, encoding as) noexcept {
   const input in(bytes);
   if (as == encoding::hex) return 2 * in.size;
-  if (as == encoding::base64 || as == encoding::base64url) return base64_length(in.size, as == encoding::base64url);
-  if (is_its_own_text(in, as)) return in.size;
-  std::size_t length = 0;
-  decode(
-      in, as, [&](char32_t point) { length += utf8_length(point); },
-      [&](const std::uint8_t*, std::size_t run) { length += run; });
-  return length;
+  if (is_digits(as)) return base64_length(in.size, as == encoding::base64url);
+  return is_its_own_text(in, as) ? in.size : decoded_length(in, as);
 }
 
 std::size_t to_text(std::span<const std::byte> bytes, encoding as, std::span<char> out) noexcept {
@@ -287,13 +308,9 @@ std::size_t to_text(std::span<const std::byte> bytes, encoding as, std::span<cha
     best_text_kernels().to_hex(in.at, in.size, out.data());
     return 2 * in.size;
   }
-  if (as == encoding::base64 || as == encoding::base64url) return to_base64(in, out.data(), as == encoding::base64url);
+  if (is_digits(as)) return to_base64(in, out.data(), as == encoding::base64url);
   if (is_its_own_text(in, as)) return copy_bytes(in.at, in.size, out.data());
-  char* end = out.data();
-  decode(
-      in, as, [&](char32_t point) { end = encode_utf8(point, end); },
-      [&](const std::uint8_t* from, std::size_t run) { end += copy_bytes(from, run, end); });
-  return static_cast<std::size_t>(end - out.data());
+  return decode_to(in, as, out.data());
 }
 
 bool is_utf8(std::span<const std::byte> bytes) noexcept {

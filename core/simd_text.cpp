@@ -97,20 +97,36 @@ std::size_t from_base64_portable(const char* in, std::size_t groups, std::uint8_
   return groups;
 }
 
-constexpr text_kernels portable{"portable",        ascii_length_portable, is_utf8_portable,    to_hex_portable,
-                                from_hex_portable, to_base64_portable,    from_base64_portable};
+std::size_t find_portable(const std::uint8_t* in, std::size_t size, const std::uint8_t* what,
+                          std::size_t length) noexcept {
+  const void* found = ::memmem(in, size, what, length);
+  return found == nullptr ? size : static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - in);
+}
 
 struct kernel_list {
-  std::array<const text_kernels*, 3> kernels{&portable};
+  std::array<const text_kernels*, 2> kernels{&portable_text_kernels};
   std::size_t count = 1;
 };
 
-const kernel_list& known_kernels() noexcept {
-  static const kernel_list list;
+kernel_list known_kernels() noexcept {
+  kernel_list list;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi")) list.kernels[list.count++] = &avx2_text_kernels;
+#endif
   return list;
 }
 
 }  // namespace
+
+constexpr text_kernels portable_text_kernels{.name = "portable",
+                                             .ascii_length = ascii_length_portable,
+                                             .is_utf8 = is_utf8_portable,
+                                             .to_hex = to_hex_portable,
+                                             .from_hex = from_hex_portable,
+                                             .to_base64 = to_base64_portable,
+                                             .from_base64 = from_base64_portable,
+                                             .find = find_portable};
 
 const text_kernels& best_text_kernels() noexcept {
   static const text_kernels& best = *all_text_kernels().back();
@@ -118,7 +134,7 @@ const text_kernels& best_text_kernels() noexcept {
 }
 
 std::span<const text_kernels* const> all_text_kernels() noexcept {
-  const auto& list = known_kernels();
+  static const auto list = known_kernels();
   return {list.kernels.data(), list.count};
 }
 

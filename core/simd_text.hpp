@@ -10,7 +10,7 @@
 namespace weir::detail {
 
 struct text_kernels {
-  const char* name;  ///< "portable", "ssse3", "avx2"
+  const char* name;  ///< "portable", "avx2"
 
   /// How many bytes come before the first with its high bit set.
   std::size_t (*ascii_length)(const std::uint8_t* in, std::size_t size) noexcept;
@@ -23,6 +23,8 @@ struct text_kernels {
   void (*to_base64)(const std::uint8_t* in, std::size_t groups, char* out, bool url) noexcept;
   /// Reads groups of 4 digits of either alphabet, up to the first with anything else. @return how many
   std::size_t (*from_base64)(const char* in, std::size_t groups, std::uint8_t* out) noexcept;
+  /// Where `length` bytes, at least 2, occur first; at least `size` if nowhere. Linear in `size`.
+  std::size_t (*find)(const std::uint8_t* in, std::size_t size, const std::uint8_t* what, std::size_t length) noexcept;
 };
 
 /// The best that this processor can.
@@ -30,6 +32,11 @@ const text_kernels& best_text_kernels() noexcept;
 
 /// All that this processor can, the portable ones first: for tests and benchmarks.
 std::span<const text_kernels* const> all_text_kernels() noexcept;
+
+extern const text_kernels portable_text_kernels;
+#if defined(__x86_64__)
+extern const text_kernels avx2_text_kernels;
+#endif
 
 /// The value of a digit of hex or base64 (both alphabets), or above 63.
 extern const std::array<std::uint8_t, 256> hex_values;
