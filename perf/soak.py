@@ -76,15 +76,17 @@ class Target:
         return f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nUser-Agent: soak/1\r\nAccept: */*\r\n\r\n".encode()
 
     def gauges(self):
-        """{name with labels: value} of what must come back, read over a connection of its own."""
+        """{name: sum over its labels} of what must come back, read over a connection of its own.
+
+        Which worker has a thing is chance: the connection that asks is itself one of them."""
         url = f"http://{self.host}:{self.port}{self._metrics}"
         with urllib.request.urlopen(urllib.request.Request(url, headers={"Connection": "close"}), timeout=10) as r:
             text = r.read().decode()
         kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)", text, re.M))
         found = {}
-        for name, labels, value in re.findall(r"^([A-Za-z_:][\w:]*)(\{[^}]*\})? ([-+\d.eE]+)", text, re.M):
+        for name, value in re.findall(r"^([A-Za-z_:][\w:]*)(?:\{[^}]*\})? ([-+\d.eE]+)", text, re.M):
             if self._gauges.search(name) and kinds.get(name, "gauge") in ("gauge", "untyped"):
-                found[name + labels] = float(value)
+                found[name] = found.get(name, 0) + float(value)
         if self.pid:
             found["(open descriptors)"] = servers.open_descriptors(servers.process_tree(self.pid))
         return found
