@@ -42,7 +42,7 @@ void claimed_line::wake() noexcept {
   for (auto* each = all_.front(); each != nullptr;) {
     auto& one = static_cast<place&>(*each);
     each = each->next;  // the place is gone once its owner has been woken
-    (one.thread != nullptr ? wakeup(*one.thread) : wakeup(*one.who)).go();
+    wakeup(one.owner).go();
   }
   all_ = {};
 }
@@ -60,15 +60,28 @@ bool arm::interrupt(fiber&) noexcept {
   return true;
 }
 
-bool arm::wait_in_line(fiber& f, std::coroutine_handle<> h) noexcept {
+// The lock is held and the operation cannot be done yet. A fiber of a single worker cannot be cancelled just now.
+bool arm::wait_in_line(fiber& f, std::coroutine_handle<> h, spin_lock& held, waiter_list& in) noexcept {
+  owner = wakeup(f);
+  if (f.has(fiber::shared)) {
+    held.unlock();
+    return wait_among_workers(f, h);
+  }
+  static_cast<void>(f.block(*this, h));
+  in.push(*this);
+  held.unlock();
+  return true;
+}
+
+// To block may take a moment that a canceller needs the lock for, so it comes first, and then everything is looked at
+// again. A canceller that came before the place was in the line has found nothing, but its flag is seen under the lock.
+bool arm::wait_among_workers(fiber& f, std::coroutine_handle<> h) noexcept {
   if (!f.block(*this, h)) {
     stopped = true;
     return false;
   }
-  who = &f;
   wakeup to_wake;
   {
-    // A canceller that came before the place was in the line has found nothing, but its flag is seen under the lock.
     spin_guard guard(lock());
     stopped = f.must_stop();
     if (!stopped && !complete(to_wake)) {
@@ -87,15 +100,17 @@ void arm::block_thread(const char* what) {
   }
   wakeup to_wake;
   blocked_thread here;
+  bool waits = false;
   {
     spin_guard guard(lock());
-    if (!complete(to_wake)) {
-      thread = &here;
+    waits = !complete(to_wake);
+    if (waits) {
+      owner = wakeup(here);
       line().push(*this);
     }
   }
   to_wake.go();
-  if (thread != nullptr) here.sleep();
+  if (waits) here.sleep();
 }
 
 }  // namespace weir::sync::detail

@@ -96,9 +96,9 @@ class choice {
 
 /// A place in a line.
 struct place : weir::detail::waiter {
-  choice* among = nullptr;           ///< of the select that it is an arm of
-  blocked_thread* thread = nullptr;  ///< who waits, if it is no fiber
-  std::uint32_t index = 0;           ///< of the arm
+  choice* among = nullptr;  ///< of the select that it is an arm of
+  wakeup owner;             ///< who waits
+  std::uint32_t index = 0;  ///< of the arm
 };
 
 /// Takes the first out of the line whose operation may still happen, and tells whom to wake when it has. Under the
@@ -108,7 +108,7 @@ inline place* claim_first(waiter_list& line, wakeup& to_wake) noexcept {
     auto* found = static_cast<place*>(line.pop());
     if (found == nullptr) return nullptr;
     if (found->among != nullptr && !found->among->claim(found->index)) continue;
-    to_wake = found->thread != nullptr ? wakeup(*found->thread) : wakeup(*found->who);
+    to_wake = found->owner;
     return found;
   }
 }
@@ -150,12 +150,13 @@ class arm : public weir::detail::wait, public place {
   bool interrupt(fiber& waiter) noexcept override;
 
  protected:
+  arm() = default;
+  arm(const arm&) noexcept {}  // copied before it begins only
+  arm& operator=(const arm&) = delete;
   ~arm() = default;
 
-  /// Blocks `f` until somebody completes the operation. @return false if that is not necessary, or `f` has to stop
-  bool wait_in_line(fiber& f, std::coroutine_handle<> h) noexcept;
-
   /// Does it now or waits in line: the whole of an operation's await_suspend. `Operation` is the arm's own type.
+  /// @return false if it is over, or `f` has to stop
   template <class Operation>
   static bool suspend(Operation& self, fiber& f, std::coroutine_handle<> h) noexcept {
     if (f.must_stop()) {
@@ -163,13 +164,10 @@ class arm : public weir::detail::wait, public place {
       return false;
     }
     wakeup to_wake;
-    {
-      spin_guard guard(self.Operation::lock());
-      if (!self.Operation::complete(to_wake)) {
-        guard.unlock();
-        return self.wait_in_line(f, h);
-      }
-    }
+    auto& lock = self.Operation::lock();
+    lock.lock();
+    if (!self.Operation::complete(to_wake)) return self.wait_in_line(f, h, lock, self.Operation::line());
+    lock.unlock();
     to_wake.go();
     return weir::detail::yield_if_spent(f, h);
   }
@@ -177,6 +175,10 @@ class arm : public weir::detail::wait, public place {
   /// The same for a thread, which sleeps meanwhile.
   /// @throws weir::error ERR_INVALID_STATE on a worker, whose tasks would wait as well
   void block_thread(const char* what);
+
+ private:
+  bool wait_in_line(fiber& f, std::coroutine_handle<> h, spin_lock& held, waiter_list& in) noexcept;
+  bool wait_among_workers(fiber& f, std::coroutine_handle<> h) noexcept;
 };
 
 /// What every operation looks like to `co_await`. `Base` is an arm.

@@ -194,6 +194,9 @@ class channel_state final : public channel_base {
     std::optional<kept> value;
 
    protected:
+    receiving() = default;
+    receiving(const receiving&) noexcept : arm() {}  // copied before it begins only
+    receiving& operator=(const receiving&) = delete;
     ~receiving() = default;
   };
 
@@ -208,7 +211,7 @@ class channel_state final : public channel_base {
   }
 
   /// Under the lock. @return `none` if the channel is full
-  ending put(kept& value, wakeup& to_wake) noexcept {
+  WEIR_ALWAYS_INLINE ending put(kept& value, wakeup& to_wake) noexcept {
     if (closed_) return ending::closed;
     if (!receivers_.empty()) {
       if (auto* first = claim_first(receivers_, to_wake)) {
@@ -226,7 +229,7 @@ class channel_state final : public channel_base {
   }
 
   /// Under the lock. @return `none` if there is nothing yet
-  ending take(std::optional<kept>& to, wakeup& to_wake) noexcept {
+  WEIR_ALWAYS_INLINE ending take(std::optional<kept>& to, wakeup& to_wake) noexcept {
     if (!values_.empty()) {
       to.emplace(std::move(values_.front()));
       values_.drop_front();
@@ -308,7 +311,7 @@ class channel_state final : public channel_base {
   static sending& sender_at(place& p) noexcept { return static_cast<sending&>(p); }
   static receiving& receiver_at(place& p) noexcept { return static_cast<receiving&>(p); }
 
-  void refill(wakeup& to_wake) noexcept {
+  WEIR_ALWAYS_INLINE void refill(wakeup& to_wake) noexcept {
     auto* first = claim_first(senders_, to_wake);
     if (first == nullptr) return;
     auto& giver = sender_at(*first);
@@ -333,7 +336,7 @@ class [[nodiscard]] send_operation : public arm_awaiter<send_operation<T>, typen
 
   spin_lock& lock() noexcept final { return to_->lock(); }
   waiter_list& line() noexcept final { return to_->senders(); }
-  bool complete(wakeup& to_wake) noexcept final {
+  WEIR_ALWAYS_INLINE bool complete(wakeup& to_wake) noexcept final {
     this->how = to_->put(*this->value, to_wake);
     return this->how != ending::none;
   }
@@ -379,7 +382,9 @@ class recv_operation : public arm_awaiter<Operation, typename channel_state<T>::
  public:
   spin_lock& lock() noexcept final { return from_->lock(); }
   waiter_list& line() noexcept final { return from_->receivers(); }
-  bool complete(wakeup& to_wake) noexcept final { return from_->take(this->value, to_wake) != ending::none; }
+  WEIR_ALWAYS_INLINE bool complete(wakeup& to_wake) noexcept final {
+    return from_->take(this->value, to_wake) != ending::none;
+  }
   const char* what() const noexcept final { return "channel: recv"; }
 
  protected:
