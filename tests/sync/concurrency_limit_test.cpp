@@ -255,19 +255,21 @@ TEST(ConcurrencyLimit, starts_in_order_of_arrival_and_frees_the_place_however_it
 }
 
 TEST(ConcurrencyLimit, refuses_those_who_find_too_many_waiting) {
-  run_with(1, with_scope([](scope& s) -> task<> {
-             concurrency_limit limit(1, {.max_waiting = 1});
-             auto never = [] { return weir::testing::forever(); };
-             auto running = s.spawn_local([&]() -> task<> { co_await limit.run(never); });
-             auto waiting = s.spawn_local([&]() -> task<> { co_await limit.run(never); });
-             co_await yield();
-             auto refused = co_await attempt(limit.run(never));
-             EXPECT_EQ(refused.failure().code_name(), "ERR_QUEUE_FULL");
-             waiting.cancel();
-             static_cast<void>(co_await attempt(std::move(waiting)));
-             EXPECT_EQ(limit.waiting(), 0U);
-             s.cancel();
-           }));
+  run_with(1, []() -> task<> {
+    concurrency_limit limit(1, {.max_waiting = 1});
+    co_await with_scope([&](scope& s) -> task<> {
+      auto never = [] { return weir::testing::forever(); };
+      s.spawn_local([&, never]() -> task<> { co_await limit.run(never); });
+      auto waiting = s.spawn_local([&, never]() -> task<> { co_await limit.run(never); });
+      co_await yield();
+      auto refused = co_await attempt(limit.run(never));
+      EXPECT_EQ(refused.failure().code_name(), "ERR_QUEUE_FULL");
+      waiting.cancel();
+      static_cast<void>(co_await attempt(std::move(waiting)));
+      EXPECT_EQ(limit.waiting(), 0U);
+      s.cancel();
+    });
+  }());
   EXPECT_THROW(concurrency_limit(0), error);
 }
 
