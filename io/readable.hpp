@@ -142,7 +142,7 @@ class readable_state final : public stream_core {
       }
     }
     wake(woken);
-    if (what == step::end) conclude(nullptr, true);
+    if (what == step::end) conclude(nullptr, outcome::complete);
     return what;
   }
 
@@ -177,7 +177,7 @@ class readable_state final : public stream_core {
       admit(woken);
     }
     wake(woken);
-    if (over) conclude(nullptr, true);
+    if (over) conclude(nullptr, outcome::complete);
     return all;
   }
 
@@ -191,8 +191,8 @@ class readable_state final : public stream_core {
     waiter_list woken;
     {
       weir::detail::spin_guard guard(lock_);
-      if (closed_) {
-        bool after_end = complete_;
+      if (is_closed()) {
+        bool after_end = is_complete();
         guard.unlock();
         std::rethrow_exception(after_end ? stream_error(errc::err_stream_unshift_after_end_event)
                                          : destroyed_error("unshift"));
@@ -225,7 +225,7 @@ class readable_state final : public stream_core {
   }
   bool can_read() const noexcept {
     weir::detail::spin_guard guard(lock_);
-    return !closed_;
+    return !is_closed();
   }
 
   // ---- the pushing side
@@ -294,7 +294,7 @@ class readable_state final : public stream_core {
 
   /// A failure of the pushing side; after the end there is none any more.
   void fail(const std::exception_ptr& why) noexcept {
-    if (!ended()) conclude(why, false);
+    if (!ended()) conclude(why, outcome::destroyed);
   }
   std::uint64_t refusals() const noexcept {
     weir::detail::spin_guard guard(lock_);
@@ -320,7 +320,7 @@ class readable_state final : public stream_core {
         }
       }
     } catch (const cancelled&) {
-      of->conclude(std::current_exception(), false);
+      of->conclude(std::current_exception(), outcome::destroyed);
     } catch (...) {  // the reader gets it
     }
   }
@@ -413,11 +413,11 @@ class readable_state final : public stream_core {
 
   pushed may_push() const noexcept {
     if (ended_) return pushed::after_end;
-    return closed_ ? pushed::destroyed : pushed::yes;
+    return is_closed() ? pushed::destroyed : pushed::yes;
   }
 
   step look(std::size_t wanted) noexcept {
-    if (closed_) return complete_ ? step::end : step::failed;
+    if (is_closed()) return is_complete() ? step::end : step::failed;
     if (paused_) return step::wait;
     if (!queue_.empty() && length_ >= wanted) return step::got;
     if (ended_) return queue_.empty() ? step::end : step::got;
@@ -449,7 +449,7 @@ class readable_state final : public stream_core {
       }
     }
     wake(woken);
-    if (what == step::end) conclude(nullptr, true);
+    if (what == step::end) conclude(nullptr, outcome::complete);
     return what;
   }
   void let_in(waiter_list& woken) {
@@ -464,17 +464,17 @@ class readable_state final : public stream_core {
 
   static bool reader_ready(const stream_core& s) noexcept {
     auto& self = static_cast<const readable_state&>(s);
-    if (self.closed_) return true;
+    if (self.is_closed()) return true;
     if (self.paused_) return false;
     return self.ended_ || (!self.queue_.empty() && self.length_ >= self.wanted_);
   }
   static bool room_ahead(const stream_core& s) noexcept {
     auto& self = static_cast<const readable_state&>(s);
-    return self.closed_ || self.length_ < std::max(self.mark_, self.wanted_);
+    return self.is_closed() || self.length_ < std::max(self.mark_, self.wanted_);
   }
   step look_ahead() const noexcept {
     weir::detail::spin_guard guard(lock_);
-    if (closed_ || ended_) return step::end;
+    if (is_closed() || ended_) return step::end;
     return room_ahead(*this) ? step::pull : step::wait;
   }
 
@@ -483,7 +483,7 @@ class readable_state final : public stream_core {
     std::size_t size;
     {
       weir::detail::spin_guard guard(lock_);
-      if (closed_) co_return;  // whoever asked looks again
+      if (is_closed()) co_return;  // whoever asked looks again
       size = std::max({mark_, wanted, std::size_t{1}});
       size -= std::min(length_, size - 1);
       enter();
@@ -491,13 +491,14 @@ class readable_state final : public stream_core {
     user here(*this);
     auto got = co_await attempt(guarded([&] { return source_->pull(size); }));
     if (!got) {
-      if (!(got.failure().is_cancelled() && source_->cancel_safe())) conclude(got.failure().exception(), false);
+      if (!(got.failure().is_cancelled() && source_->cancel_safe()))
+        conclude(got.failure().exception(), outcome::destroyed);
       got.failure().rethrow();
     }
     waiter_list woken;
     {
       weir::detail::spin_guard guard(lock_);
-      if (closed_) co_return;
+      if (is_closed()) co_return;
       if (*got) {
         enqueue(std::move(**got));
       } else {
@@ -695,12 +696,12 @@ class [[nodiscard]] readable {
   readable(readable&& other) noexcept = default;
   readable& operator=(readable&& other) noexcept {
     if (this != &other) {
-      destroy();
+      drop();
       state_ = std::move(other.state_);
     }
     return *this;
   }
-  ~readable() { destroy(); }
+  ~readable() { drop(); }
 
   /// The next chunk, or nullopt at the end and ever after. Never an empty buffer.
   /// Fails with what the source threw; ERR_STREAM_PREMATURE_CLOSE if the stream was destroyed; ERR_INVALID_STATE if
@@ -775,10 +776,15 @@ class [[nodiscard]] readable {
   /// @cond internal
   readable(std::unique_ptr<streams::chunk_source<T>> from, stream_options<T>&& options)
       : state_(std::make_shared<streams::readable_state<T>>(std::move(from), std::move(options))) {}
+  explicit readable(streams::readable_share<T> state) noexcept : state_(std::move(state)) {}
   const streams::readable_share<T>& state() const noexcept { return state_; }
   /// @endcond
 
  private:
+  void drop() noexcept {
+    if (state_) state_->abandon();
+  }
+
   template <class F>
   static std::unique_ptr<streams::chunk_source<T>> make_pull(F&& pull, bool cancel_safe) {
     static_assert(std::same_as<streams::pulled_value<F>, T>, "the function gives another type than the stream");

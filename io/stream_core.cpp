@@ -28,12 +28,12 @@ std::exception_ptr destroyed_error(const char* operation) {
 
 bool stream_core::closed() const noexcept {
   spin_guard guard(lock_);
-  return closed_;
+  return is_closed();
 }
 
 bool stream_core::complete() const noexcept {
   spin_guard guard(lock_);
-  return complete_;
+  return is_complete();
 }
 
 bool stream_core::disturbed() const noexcept {
@@ -62,19 +62,23 @@ std::exception_ptr stream_core::why_closed() const noexcept {
   return why ? why : stream_error(errc::err_stream_premature_close);
 }
 
-void stream_core::conclude(std::exception_ptr why, bool whole) noexcept {
+bool stream_core::abandoned() const noexcept {
+  spin_guard guard(lock_);
+  return outcome_ == outcome::abandoned;
+}
+
+void stream_core::conclude(std::exception_ptr why, outcome how) noexcept {
   waiter_list woken[3];
   std::shared_ptr<watcher> told;
   std::function<void(std::exception_ptr)> hook;
   bool discards = false;
   {
     spin_guard guard(lock_);
-    if (closed_) return;
-    closed_ = true;
-    complete_ = whole;
+    if (is_closed()) return;
+    outcome_ = how;
     disturbed_ = true;
     error_ = why;
-    if (!whole) told = watcher_;
+    if (how == outcome::destroyed) told = watcher_;
     hook.swap(on_close_);
     woken[0] = takers_.take();
     woken[1] = givers_.take();
@@ -82,8 +86,8 @@ void stream_core::conclude(std::exception_ptr why, bool whole) noexcept {
     discards = !in_use_;
     if (discards) in_use_ = true;  // by us
   }
-  close_end(why);
   if (hook) hook(why);
+  close_end(why);
   if (told) told->failed(*this, why);
   if (discards) discard();
   for (auto& each : woken) wake(each);
@@ -92,7 +96,7 @@ void stream_core::conclude(std::exception_ptr why, bool whole) noexcept {
 void stream_core::leave() noexcept {
   {
     spin_guard guard(lock_);
-    if (!closed_) {
+    if (!is_closed()) {
       in_use_ = false;
       return;
     }

@@ -150,7 +150,11 @@ class stream_core {
   stream_core& operator=(const stream_core&) = delete;
 
   /// Ends the stream before its time; without effect if it is over.
-  void destroy(std::exception_ptr why) noexcept { conclude(std::move(why), false); }
+  void destroy(std::exception_ptr why) noexcept { conclude(std::move(why), outcome::destroyed); }
+
+  /// The same, by the owner who wants no more: not a failure for a pipeline.
+  void abandon() noexcept { conclude(nullptr, outcome::abandoned); }
+  bool abandoned() const noexcept;
 
   bool closed() const noexcept;    ///< over, one way or the other
   bool complete() const noexcept;  ///< over as it should be: everything was read or written
@@ -199,14 +203,19 @@ class stream_core {
 
   /// Waits for the end, whichever it is.
   parking until_closed() noexcept {
-    return parking(*this, watchers_, [](const stream_core& s) noexcept { return s.closed_; });
+    return parking(*this, watchers_, [](const stream_core& s) noexcept { return s.is_closed(); });
   }
 
  protected:
   ~stream_core() = default;
 
-  /// Ends the stream, once. `whole`: as it should be. Calls `close_end` and the hook, wakes all who wait.
-  void conclude(std::exception_ptr why, bool whole) noexcept;
+  enum class outcome : std::uint8_t { open, complete, abandoned, destroyed };
+
+  /// Ends the stream, once. Calls the hook and `close_end`, wakes all who wait.
+  void conclude(std::exception_ptr why, outcome how) noexcept;
+
+  bool is_closed() const noexcept { return outcome_ != outcome::open; }
+  bool is_complete() const noexcept { return outcome_ == outcome::complete; }
 
   /// Tells the source or sink that it is over. Once, unlocked, perhaps while it is in use.
   virtual void close_end(const std::exception_ptr& why) noexcept = 0;
@@ -225,8 +234,7 @@ class stream_core {
   std::exception_ptr error_;
   std::size_t length_ = 0;
   const std::size_t mark_;
-  bool closed_ = false;
-  bool complete_ = false;
+  outcome outcome_ = outcome::open;
   bool disturbed_ = false;
 
  private:

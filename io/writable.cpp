@@ -7,7 +7,7 @@ using weir::detail::spin_guard;
 
 bool writable_core::can_write() const noexcept {
   spin_guard guard(lock_);
-  return !ending_ && !closed_;
+  return !ending_ && !is_closed();
 }
 
 bool writable_core::ending() const noexcept {
@@ -17,7 +17,7 @@ bool writable_core::ending() const noexcept {
 
 bool writable_core::needs_drain() const noexcept {
   spin_guard guard(lock_);
-  return needs_drain_ && !closed_;
+  return needs_drain_ && !is_closed();
 }
 
 void writable_core::cork() noexcept {
@@ -38,7 +38,7 @@ unsigned writable_core::corks() const noexcept {
 
 std::uint64_t writable_core::begin_end() {
   spin_guard guard(lock_);
-  if (closed_ && !complete_) {
+  if (is_closed() && !is_complete()) {
     guard.unlock();
     refuse();
   }
@@ -54,7 +54,7 @@ std::uint64_t writable_core::last() const noexcept {
 
 errc writable_core::refusal() const noexcept {
   if (ending_) return errc::err_stream_write_after_end;
-  return closed_ ? errc::err_stream_destroyed : errc::none;
+  return is_closed() ? errc::err_stream_destroyed : errc::none;
 }
 
 void writable_core::refuse_new(errc why) {
@@ -92,7 +92,7 @@ bool writable_core::turn_awaiter::suspend(fiber& f, std::coroutine_handle<> h) n
   spin_guard guard(of_.lock_);
   stopped = f.must_stop();
   if (!stopped) {
-    if (of_.closed_) {
+    if (of_.is_closed()) {
       outcome_ = turn::closed;
     } else if (until_ <= of_.done_) {
       outcome_ = turn::done;

@@ -205,7 +205,9 @@ class writable_state final : public writable_core {
     on_close_ = std::move(options.on_close);
   }
 
-  task<void> write(T chunk) {
+  /// @tparam Held T, or T& for a chunk that comes back if the write is cancelled before the sink has it
+  template <class Held>
+  task<void> write(Held chunk) {
     co_await checkpoint();
     if (begin_alone(chunk)) {
       driver here(*this, driver::entered);
@@ -214,7 +216,7 @@ class writable_state final : public writable_core {
     bool below;
     auto until = enqueue(std::move(chunk), below);
     if (corked_below(below)) co_return;
-    co_await drive(until, true);
+    co_await drive(until, std::addressof(chunk));
   }
 
   bool write_nowait(T&& chunk) {
@@ -225,7 +227,7 @@ class writable_state final : public writable_core {
 
   task<void> flush() {
     co_await checkpoint();
-    co_await drive(last(), false);
+    co_await drive(last(), nullptr);
   }
 
   task<void> end() {
@@ -241,13 +243,14 @@ class writable_state final : public writable_core {
       if (complete()) co_return;
       refuse();
     }
-    co_await write_queued(until, false);
+    co_await write_queued(until, nullptr);
     auto ended = co_await attempt(guarded([&] { return sink_->end(); }));
     if (!ended) {
-      if (!(ended.failure().is_cancelled() && sink_->cancel_safe())) conclude(ended.failure().exception(), false);
+      if (!(ended.failure().is_cancelled() && sink_->cancel_safe()))
+        conclude(ended.failure().exception(), outcome::destroyed);
       ended.failure().rethrow();
     }
-    conclude(nullptr, true);
+    conclude(nullptr, outcome::complete);
     if (!complete()) refuse();
   }
 
@@ -284,7 +287,7 @@ class writable_state final : public writable_core {
 
   bool try_enter() noexcept {
     weir::detail::spin_guard guard(lock_);
-    if (closed_) return false;
+    if (is_closed()) return false;
     enter();
     return true;
   }
@@ -330,11 +333,11 @@ class writable_state final : public writable_core {
   }
 
   /// Waits for chunk number `until - 1`, driving the sink when it is the caller's turn.
-  /// @param owned the chunk is the caller's, who takes it back if he is cancelled
-  task<void> drive(std::uint64_t until, bool owned) {
+  /// @param back where the chunk goes if the caller is cancelled before the sink has it; null if it is not his
+  task<void> drive(std::uint64_t until, T* back) {
     auto whose = co_await attempt(turn_awaiter(*this, until));
     if (!whose) {
-      if (owned) withdraw(until - 1);
+      if (back != nullptr) withdraw(until - 1, *back);
       whose.failure().rethrow();
     }
     if (*whose == turn::done) co_return;
@@ -342,26 +345,25 @@ class writable_state final : public writable_core {
     driver here(*this);
     if (!here.open()) refuse();
     if ((co_await weir::detail::this_fiber{}).must_stop()) {  // cancelled when the turn was on its way already
-      if (owned) withdraw(until - 1);
+      if (back != nullptr) withdraw(until - 1, *back);
       throw cancelled();
     }
-    co_await write_queued(until, owned);
+    co_await write_queued(until, back);
   }
 
-  void withdraw(std::uint64_t number) {
-    std::optional<T> dropped;
+  void withdraw(std::uint64_t number, T& back) {
     weir::detail::spin_guard guard(lock_);
     auto first = next_ - queue_.size();
-    if (closed_ || number < first) return;
+    if (is_closed() || number < first) return;
     auto& which = queue_[static_cast<std::size_t>(number - first)];
     which.withdrawn = true;
     lighten(which.weight);
     which.weight = 0;
-    dropped.emplace(std::move(which.chunk));
-    guard.unlock();
+    std::destroy_at(&back);
+    std::construct_at(&back, std::move(which.chunk));
   }
 
-  task<void> write_queued(std::uint64_t until, bool owned) {
+  task<void> write_queued(std::uint64_t until, T* back) {
     for (;;) {
       std::optional<entry> one;
       if (next_batch(until)) {
@@ -369,7 +371,14 @@ class writable_state final : public writable_core {
         continue;
       }
       if (!next_chunk(until, one)) break;
-      co_await put(one->chunk, one->weight, owned && number_in_hand() + 1 == until);
+      bool own = back != nullptr && number_in_hand() + 1 == until;
+      auto written = co_await attempt(put(one->chunk, one->weight, own));
+      if (written) continue;
+      if (own) {
+        std::destroy_at(back);
+        std::construct_at(back, std::move(one->chunk));
+      }
+      written.failure().rethrow();
     }
   }
 
@@ -382,7 +391,7 @@ class writable_state final : public writable_core {
   bool next_chunk(std::uint64_t until, std::optional<entry>& into) {
     weir::detail::spin_guard guard(lock_);
     skip_withdrawn();
-    if (closed_) {
+    if (is_closed()) {
       guard.unlock();
       refuse();
     }
@@ -402,7 +411,7 @@ class writable_state final : public writable_core {
   bool next_batch(std::uint64_t until) {
     if (!sink_->batches()) return false;
     weir::detail::spin_guard guard(lock_);
-    if (closed_) return false;
+    if (is_closed()) return false;
     skip_withdrawn();
     auto count = std::min<std::uint64_t>(queue_.size(), until > done_ ? until - done_ : 0);
     if (count < 2) return false;
@@ -422,7 +431,7 @@ class writable_state final : public writable_core {
     auto written = co_await attempt(guarded([&] { return sink_->write_batch(batch_); }));
     batch_.clear();
     if (!written) {
-      conclude(written.failure().exception(), false);
+      conclude(written.failure().exception(), outcome::destroyed);
       written.failure().rethrow();
     }
     settle(batch_count_, batch_weight_);
@@ -434,7 +443,7 @@ class writable_state final : public writable_core {
     auto written = co_await attempt(guarded([&] { return sink_->write(chunk); }));
     if (!written) {
       if (!written.failure().is_cancelled() || !sink_->cancel_safe()) {
-        conclude(written.failure().exception(), false);
+        conclude(written.failure().exception(), outcome::destroyed);
       } else if (own) {
         settle(1, weight);
       } else {
@@ -447,12 +456,12 @@ class writable_state final : public writable_core {
 
   void put_back(T& chunk, std::size_t weight) {
     weir::detail::spin_guard guard(lock_);
-    if (!closed_) queue_.push_front(entry{std::move(chunk), weight, false});
+    if (!is_closed()) queue_.push_front(entry{std::move(chunk), weight, false});
   }
 
   void settle(std::uint64_t count, std::size_t weight) {
     weir::detail::spin_guard guard(lock_);
-    if (closed_) {
+    if (is_closed()) {
       guard.unlock();
       refuse();
     }
@@ -537,7 +546,9 @@ class [[nodiscard]] writable {
   /// Completes when the sink has taken the chunk, after all that were written before it. While the stream is corked it
   /// completes at once, until the mark is reached: then it writes what is queued as one batch.
   /// Fails with ERR_STREAM_WRITE_AFTER_END, ERR_STREAM_DESTROYED or what the sink threw.
-  task<void> write(T chunk) { return state_->write(std::move(chunk)); }
+  task<void> write(T chunk) { return state_->template write<T>(std::move(chunk)); }
+  /// The same for a chunk that stays with the caller if the write is cancelled before the sink has it.
+  task<void> write_from(T& chunk) { return state_->template write<T&>(chunk); }
 
   /// Queues the chunk whatever is queued already; it is written by the next awaited write, drain, flush or end.
   /// @return false once the mark is reached: time to `drain` (Node's `write`)
@@ -585,7 +596,9 @@ class [[nodiscard]] writable {
   /// @cond internal
   writable(std::unique_ptr<streams::chunk_sink<T>> to, stream_options<T>&& options)
       : state_(std::make_shared<streams::writable_state<T>>(std::move(to), std::move(options))) {}
+  explicit writable(streams::writable_share<T> state) noexcept : state_(std::move(state)) {}
   const streams::writable_share<T>& state() const noexcept { return state_; }
+  void detach() noexcept { state_.reset(); }
   /// @endcond
 
  private:
