@@ -68,12 +68,21 @@ class choice {
  public:
   static constexpr std::uint32_t none = ~std::uint32_t{0};
 
-  /// From here on one operation may be claimed. Under the locks of all of them.
-  void open() noexcept { state_.store(is_open, std::memory_order_release); }
+  /// From here on whoever claims one has to wake the owner. @return false if one has been claimed before
+  bool open() noexcept {
+    auto expected = is_new;
+    return state_.compare_exchange_strong(expected, is_open, std::memory_order_acq_rel);
+  }
 
-  /// @return true for the first of all that ask
+  /// @return true for the first of all that ask, while it is open
   bool claim(std::uint32_t index) noexcept {
     auto expected = is_open;
+    return state_.compare_exchange_strong(expected, first + index, std::memory_order_acq_rel);
+  }
+
+  /// The same before it is open, when there is nobody to wake.
+  bool claim_early(std::uint32_t index) noexcept {
+    auto expected = is_new;
     return state_.compare_exchange_strong(expected, first + index, std::memory_order_acq_rel);
   }
 
