@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 
@@ -139,7 +140,14 @@ struct backend_options {
 /// Makes the backend of one worker. The runtime calls it once per worker.
 using backend_factory = std::unique_ptr<backend> (*)(const backend_options&);
 
-/// The factory used where the runtime's options name none. Declared here, defined by `io`.
+/// Thrown by a factory that can make no more of what it made for the first workers, but something else for all. The
+/// runtime drops those and begins anew, once.
+struct backend_changed : std::exception {
+  const char* what() const noexcept override { return "the runtime's workers need another backend"; }
+};
+
+/// The factory used where the runtime's options name none: io_uring, or epoll where that is refused, as WEIR_BACKEND
+/// in the environment says (uring, epoll, auto). Declared here, defined by `io`.
 std::unique_ptr<backend> make_default_backend(const backend_options& options);
 
 }  // namespace weir

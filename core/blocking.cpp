@@ -30,7 +30,8 @@ blocking_pool::~blocking_pool() {
 
 bool blocking_pool::submit(blocking_job& job, bool& stopped) noexcept {
   std::lock_guard lock(mutex_);
-  stopped = job.waiter->must_stop();  // a canceller that came before the lock has found nothing to withdraw
+  stopped = job.waiter != nullptr &&
+            job.waiter->must_stop();  // a canceller that came before the lock has found nothing to withdraw
   if (stopped) return false;
   if (queued_ >= queue_limit_) return false;
   if (idle_ <= queued_ && alive_ < limit_ && !add_thread() && alive_ == 0) return false;
@@ -109,10 +110,12 @@ void blocking_pool::serve(unsigned number) {
     }
     auto* job = take();
     lock.unlock();
-    auto& waiter = *job->waiter;
+    auto* waiter = job->waiter;
     job->run(*job);
-    waiter.unblock();  // the job is gone once its waiter is scheduled
-    schedule(waiter);
+    if (waiter != nullptr) {
+      waiter->unblock();  // the job is gone once its waiter is scheduled
+      schedule(*waiter);
+    }
     lock.lock();
   }
   --alive_;

@@ -581,6 +581,15 @@ worker_metrics worker::metrics() const noexcept {
 
 executor::executor(const runtime_options& options)
     : options_(options), blocking_(options_.blocking_threads, options_.blocking_queue) {
+  try {
+    make_workers();
+  } catch (const backend_changed&) {
+    workers_.clear();
+    make_workers();
+  }
+}
+
+void executor::make_workers() {
   for (unsigned i = 0; i < options_.workers; ++i) {
     workers_.push_back(std::make_unique<worker>(*this, i, options_.make_backend(options_.backend)));
   }

@@ -283,6 +283,8 @@ class executor {
   };
 
  private:
+  void make_workers();
+
   runtime_options options_;
   std::vector<std::unique_ptr<worker>> workers_;
   std::vector<std::thread> threads_;

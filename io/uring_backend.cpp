@@ -1099,17 +1099,17 @@ std::string uring_backend::report() const {
   constexpr const char* wakes[] = {"", "eventfd", "message from the caller's ring", "message without a ring"};
   const bool defers = (ring_flags_ & IORING_SETUP_DEFER_TASKRUN) != 0;
   const bool cooperates = (ring_flags_ & IORING_SETUP_COOP_TASKRUN) != 0;
-  return describe(features_) + fmt::format(
-                                   "ring: {} ({}), {} submissions, {} completions, descriptor {}\n"
-                                   "receive buffers: {} x {} bytes, {}\nwake-up: {}\n",
-                                   kinds[defers       ? 0
-                                         : cooperates ? 1
-                                                      : 2],
-                                   names_of(ring_flags_, setup_names), ring_.sq.ring_entries, ring_.cq.ring_entries,
-                                   (enter_flags_ & IORING_ENTER_REGISTERED_RING) != 0 ? "registered" : "plain",
-                                   options_.buffers, options_.buffer_size,
-                                   recv_many_ ? "picked by the kernel, multishot" : "picked here, one-shot",
-                                   wakes[static_cast<int>(wake_method_)]);
+  return describe(features_) + limits_.why + (limits_.why.empty() ? "" : "\n") +
+         fmt::format(
+             "ring: {} ({}), {} submissions, {} completions, descriptor {}\n"
+             "receive buffers: {} x {} bytes, {}\nwake-up: {}\n",
+             kinds[defers       ? 0
+                   : cooperates ? 1
+                                : 2],
+             names_of(ring_flags_, setup_names), ring_.sq.ring_entries, ring_.cq.ring_entries,
+             (enter_flags_ & IORING_ENTER_REGISTERED_RING) != 0 ? "registered" : "plain", options_.buffers,
+             options_.buffer_size, recv_many_ ? "picked by the kernel, multishot" : "picked here, one-shot",
+             wakes[static_cast<int>(wake_method_)]);
 }
 
 }  // namespace

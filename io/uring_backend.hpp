@@ -33,6 +33,7 @@ struct uring_limits {
   bool multishot = true;
   bool buffer_ring = true;
   bool flush_when_full = true;  ///< a full submission queue is flushed at once, not at the next `poll`
+  std::string why = {};         ///< for the report: why this backend was chosen
 };
 
 /// Makes the io_uring backend of one worker. `start` must then be called on that worker's thread.
