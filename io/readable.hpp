@@ -338,7 +338,7 @@ class readable_state final : public stream_core {
    public:
     explicit reader(readable_state& of) : of_(of) {
       weir::detail::spin_guard guard(of.lock_);
-      if (of.reading_) throw error(errc::err_invalid_state, "Another task is reading from the stream");
+      if (of.reading_) std::rethrow_exception(busy_error());
       of.reading_ = true;
       of.disturbed_ = true;
     }
@@ -574,6 +574,9 @@ template <class T>
 class [[nodiscard]] take_awaiter {
  public:
   explicit take_awaiter(readable_state<T>& from) noexcept : from_(from) {}
+  take_awaiter(take_awaiter&& other) noexcept : from_(other.from_) {}  // before it is awaited only
+  take_awaiter& operator=(take_awaiter&&) = delete;
+  ~take_awaiter() = default;
 
   bool await_ready() const noexcept { return false; }
 
@@ -595,22 +598,21 @@ class [[nodiscard]] take_awaiter {
   std::optional<T> await_resume() {
     if (stopped_) throw cancelled();
     if (slow_) return slow_->await_resume();
-    check();
+    if (auto why = refusal()) std::rethrow_exception(why);
     return std::move(got_);
   }
   result<std::optional<T>> try_resume() {
     if (stopped_) return failure(cancelled());
     if (slow_) return slow_->try_resume();
-    if (what_ == readable_state<T>::step::failed) return failure(from_.why_closed());
-    check();
+    if (auto why = refusal()) return failure(why);
     return std::move(got_);
   }
 
  private:
-  void check() const {
+  std::exception_ptr refusal() const {
     using step = typename readable_state<T>::step;
-    if (what_ == step::busy) throw error(errc::err_invalid_state, "Another task is reading from the stream");
-    if (what_ == step::failed) std::rethrow_exception(from_.why_closed());
+    if (what_ == step::busy) return busy_error();
+    return what_ == step::failed ? from_.why_closed() : nullptr;
   }
 
   readable_state<T>& from_;
@@ -692,6 +694,10 @@ class [[nodiscard]] readable {
     requires(streams::pull_function<F> && !source<F>)
   explicit readable(F pull, stream_options<T> options = {})
       : readable(make_pull(std::move(pull), options.cancel_safe), std::move(options)) {}
+
+  /// A stream of what another one gives, with a buffer of its own.
+  readable(readable from, stream_options<T> options)
+      : readable(std::make_unique<streams::source_of<T, readable>>(std::move(from)), std::move(options)) {}
 
   readable(readable&& other) noexcept = default;
   readable& operator=(readable&& other) noexcept {

@@ -20,6 +20,10 @@ void wake(waiter_list& woken) noexcept {
 
 std::exception_ptr stream_error(errc code) { return failure(error(code)).exception(); }
 
+std::exception_ptr busy_error() {
+  return failure(error(errc::err_invalid_state, "Another task is reading from the stream")).exception();
+}
+
 std::exception_ptr destroyed_error(const char* operation) {
   return failure(error(errc::err_stream_destroyed,
                        "Cannot call " + std::string(operation) + " after a stream was destroyed"))

@@ -261,6 +261,8 @@ class [[nodiscard]] checkpoint {
 
 /// The exception of a code with its own message.
 std::exception_ptr stream_error(errc code);
+/// ERR_INVALID_STATE for the second of two readers.
+std::exception_ptr busy_error();
 /// ERR_STREAM_DESTROYED: "Cannot call write after a stream was destroyed".
 std::exception_ptr destroyed_error(const char* operation);
 
