@@ -10,8 +10,8 @@
 #include <cassert>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <new>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -229,6 +229,25 @@ std::size_t find_first(std::span<const std::byte> in, std::span<const std::byte>
   return found == nullptr ? buffer::npos : offset_in(in, found);
 }
 
+// Knuth, Morris and Pratt's search, backwards: linear whatever the bytes are, for some memory.
+std::size_t find_last_surely(std::span<const std::byte> in, std::span<const std::byte> what, std::size_t starts) {
+  const auto length = what.size();
+  const auto back = [&](std::size_t i) { return what[length - 1 - i]; };
+  // borders[i]: how long a proper part at the end of the first i + 1 (from behind) is also at their beginning.
+  std::vector<std::size_t> borders(length);
+  for (std::size_t i = 1, matched = 0; i < length; ++i) {
+    while (matched != 0 && back(i) != back(matched)) matched = borders[matched - 1];
+    if (back(i) == back(matched)) ++matched;
+    borders[i] = matched;
+  }
+  for (std::size_t at = starts + length - 1, matched = 0; at-- > 0;) {
+    while (matched != 0 && in[at] != back(matched)) matched = borders[matched - 1];
+    if (in[at] == back(matched)) ++matched;
+    if (matched == length) return at;
+  }
+  return buffer::npos;
+}
+
 // Candidates by their first byte, as long as few are wrong: with many of them the worst case would be quadratic.
 std::size_t find_last(std::span<const std::byte> in, std::span<const std::byte> what, std::size_t from) {
   const auto starts = std::min(from, in.size() - what.size()) + 1;
@@ -239,12 +258,7 @@ std::size_t find_last(std::span<const std::byte> in, std::span<const std::byte> 
     if (std::memcmp(found, what.data(), what.size()) == 0) return offset_in(in, found);
     left = offset_in(in, found);
   }
-  const auto last = std::make_reverse_iterator(raw(in));
-  const auto first = std::make_reverse_iterator(raw(in) + left + what.size() - 1);
-  const std::boyer_moore_searcher searcher(std::make_reverse_iterator(raw(what) + what.size()),
-                                           std::make_reverse_iterator(raw(what)));
-  const auto found = std::search(first, last, searcher);
-  return found == last ? buffer::npos : offset_in(in, found.base()) - what.size();
+  return find_last_surely(in, what, left);
 }
 
 // Node looks for UTF-16 unit by unit: at even places, and not in an odd byte at the end.
