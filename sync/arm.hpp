@@ -194,6 +194,8 @@ class arm : public weir::detail::wait, public place {
 template <class Operation, class Base = arm>
 class arm_awaiter : public Base {
  public:
+  using Base::Base;
+
   bool await_ready() const noexcept { return false; }
   template <weir::detail::weir_promise P>
   bool await_suspend(std::coroutine_handle<P> h) noexcept {

@@ -1,6 +1,12 @@
 #include <weir/sync/channel.hpp>
 
+#include <weir/sync/wait_queue.hpp>
+
 namespace weir::sync::detail {
+
+channel_base::~channel_base() {
+  if (!senders_.empty() || !receivers_.empty() || !watchers_.empty()) destroyed_in_use("channel");
+}
 
 // Whoever is woken may destroy the channel: everybody is taken out under the lock and woken after it.
 void channel_base::close() noexcept {

@@ -157,7 +157,7 @@ class channel_base {
   bool is_closed() const noexcept { return closed_; }
 
  protected:
-  ~channel_base() = default;
+  ~channel_base();
 
   mutable spin_lock lock_;
   bool closed_ = false;
@@ -590,8 +590,8 @@ struct shared_channel {
 /// wait. T is movable (move-only welcome); one whose move may throw is kept in a block of its own and copied into
 /// it. Values left are destroyed with the channel.
 ///
-/// The channel must outlive every operation on it (a scope around its users does it); see `make_channel` for one that
-/// its users share. Member functions marked so may be called from any thread.
+/// The channel must outlive every operation on it (a scope around its users does it), or the program is ended; see
+/// `make_channel` for one that its users share. Member functions marked so may be called from any thread.
 template <class T>
 class channel : public detail::either_side<T, channel<T>>,
                 public detail::send_side<T, channel<T>>,
@@ -618,7 +618,7 @@ template <class T>
 channel_ends<T> make_channel(std::size_t capacity);
 
 /// A share of a channel's sending end. Copies send to the same channel; when the last one goes the channel is closed.
-/// One object is to be used by one task at a time only in that it must not be moved or destroyed while it is in use.
+/// It must stay where it is while an operation of it is awaited.
 template <class T>
 class sender : public detail::either_side<T, sender<T>>, public detail::send_side<T, sender<T>> {
  public:

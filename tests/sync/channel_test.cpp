@@ -529,6 +529,17 @@ TEST(Channel, may_be_destroyed_by_whoever_received_or_saw_it_close) {
   }
 }
 
+TEST(ChannelDeathTest, ends_the_program_when_it_is_destroyed_under_a_waiter) {
+  auto misuse = [] {
+    run_with(1, with_scope([](scope& s) -> task<> {
+               channel<int> c(1);
+               static_cast<void>(s.spawn_local([&c]() -> task<> { co_await c.recv(); }));
+               co_await yield();
+             }));
+  };
+  EXPECT_DEATH(misuse(), "channel");
+}
+
 TEST(Channel, tells_a_producer_when_nobody_wants_more) {
   run_with(1, with_scope([](scope& s) -> task<> {
              bool cleaned_up = false;
