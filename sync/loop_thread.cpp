@@ -18,9 +18,14 @@ struct start {
   std::string name;
 };
 
+thread_local bool started_here = false;
+
+WEIR_NOINLINE bool& this_thread_is_ours() noexcept { return started_here; }
+
 void* run_thread(void* given) {
   std::unique_ptr<start> begin(static_cast<start*>(given));
   if (!begin->name.empty()) pthread_setname_np(pthread_self(), begin->name.substr(0, 15).c_str());
+  this_thread_is_ours() = true;
   begin->body();
   return nullptr;
 }
@@ -32,6 +37,8 @@ std::size_t stack_octets(std::size_t wanted) {
 }
 
 }  // namespace
+
+bool on_native_thread() noexcept { return this_thread_is_ours(); }
 
 native_thread::native_thread(std::function<void()> body, const thread_options& options) {
   auto begin = std::make_unique<start>(start{std::move(body), options.name});
@@ -82,6 +89,14 @@ void remote_stop::rest() noexcept {
   weir::detail::spin_guard guard(lock_);
   target_ = nullptr;
   wanted_ = false;
+}
+
+void remote_stop::stop_now() noexcept {
+  weir::detail::spin_guard guard(lock_);
+  wanted_ = true;
+  auto* target = target_;
+  guard.unlock();
+  if (target != nullptr) target->cancel();
 }
 
 void remote_stop::request() noexcept {

@@ -42,6 +42,9 @@ class native_thread {
   bool running_ = false;
 };
 
+/// True on a thread that a native_thread has started.
+bool on_native_thread() noexcept;
+
 /// A switch, for any thread, that cancels a scope of a loop elsewhere. The cancellation travels there as mail, because
 /// the scopes of a runtime with one worker may be touched by that worker only.
 class remote_stop : private weir::detail::job {
@@ -55,6 +58,8 @@ class remote_stop : private weir::detail::job {
   /// Cancels `target` from now on, at once if that has been asked for since the last `rest`.
   void aim(scope& target) noexcept;
   void rest() noexcept;
+  /// Like `request`, at once.
+  void stop_now() noexcept;
   /// No request is under way afterwards: the loop may end.
   task<> close();
 

@@ -290,6 +290,7 @@ class message_port {
   /// @cond internal
   message_port(std::shared_ptr<detail::lane<Receive>> in, std::shared_ptr<detail::lane<Send>> out) noexcept
       : in_(std::move(in)), out_(std::move(out)) {}
+  const std::shared_ptr<detail::lane<Receive>>& incoming() const noexcept { return in_; }
   /// @endcond
   message_port(message_port&& other) noexcept = default;
   message_port& operator=(message_port&& other) noexcept {
