@@ -3,7 +3,7 @@
 #include <weir/io/epoll_backend.hpp>
 #include <weir/io/uring_backend.hpp>
 
-#include "tests/support/backend_rig.hpp"
+#include <tests/support/backend_rig.hpp>
 
 #include <gtest/gtest.h>
 

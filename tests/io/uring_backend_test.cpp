@@ -3,7 +3,7 @@
 // refused the tests are skipped and say why.
 #include <weir/io/uring_backend.hpp>
 
-#include "tests/support/backend_rig.hpp"
+#include <tests/support/backend_rig.hpp>
 
 #include <gtest/gtest.h>
 
