@@ -297,6 +297,7 @@ void buffer::set_pool_size(std::size_t bytes) noexcept {
 }
 
 buffer buffer::alloc_unsafe(std::size_t size) {
+  check_size(size);
   if (!pools || size >= pool_size() / 2) return alloc_unsafe_slow(size);
   if (size == 0) return {};
   auto* store = small_store(size);
@@ -699,18 +700,42 @@ std::size_t buffer::put(V value, std::size_t offset) {
 
 std::size_t buffer::write_u8(std::int64_t value, std::size_t offset) { return put<std::uint8_t, false>(value, offset); }
 std::size_t buffer::write_i8(std::int64_t value, std::size_t offset) { return put<std::int8_t, false>(value, offset); }
-std::size_t buffer::write_u16_le(std::int64_t value, std::size_t at) { return put<std::uint16_t, false>(value, at); }
-std::size_t buffer::write_u16_be(std::int64_t value, std::size_t at) { return put<std::uint16_t, true>(value, at); }
-std::size_t buffer::write_i16_le(std::int64_t value, std::size_t at) { return put<std::int16_t, false>(value, at); }
-std::size_t buffer::write_i16_be(std::int64_t value, std::size_t at) { return put<std::int16_t, true>(value, at); }
-std::size_t buffer::write_u32_le(std::int64_t value, std::size_t at) { return put<std::uint32_t, false>(value, at); }
-std::size_t buffer::write_u32_be(std::int64_t value, std::size_t at) { return put<std::uint32_t, true>(value, at); }
-std::size_t buffer::write_i32_le(std::int64_t value, std::size_t at) { return put<std::int32_t, false>(value, at); }
-std::size_t buffer::write_i32_be(std::int64_t value, std::size_t at) { return put<std::int32_t, true>(value, at); }
-std::size_t buffer::write_u64_le(std::uint64_t value, std::size_t at) { return put<std::uint64_t, false>(value, at); }
-std::size_t buffer::write_u64_be(std::uint64_t value, std::size_t at) { return put<std::uint64_t, true>(value, at); }
-std::size_t buffer::write_i64_le(std::int64_t value, std::size_t at) { return put<std::int64_t, false>(value, at); }
-std::size_t buffer::write_i64_be(std::int64_t value, std::size_t at) { return put<std::int64_t, true>(value, at); }
+std::size_t buffer::write_u16_le(std::int64_t value, std::size_t offset) {
+  return put<std::uint16_t, false>(value, offset);
+}
+std::size_t buffer::write_u16_be(std::int64_t value, std::size_t offset) {
+  return put<std::uint16_t, true>(value, offset);
+}
+std::size_t buffer::write_i16_le(std::int64_t value, std::size_t offset) {
+  return put<std::int16_t, false>(value, offset);
+}
+std::size_t buffer::write_i16_be(std::int64_t value, std::size_t offset) {
+  return put<std::int16_t, true>(value, offset);
+}
+std::size_t buffer::write_u32_le(std::int64_t value, std::size_t offset) {
+  return put<std::uint32_t, false>(value, offset);
+}
+std::size_t buffer::write_u32_be(std::int64_t value, std::size_t offset) {
+  return put<std::uint32_t, true>(value, offset);
+}
+std::size_t buffer::write_i32_le(std::int64_t value, std::size_t offset) {
+  return put<std::int32_t, false>(value, offset);
+}
+std::size_t buffer::write_i32_be(std::int64_t value, std::size_t offset) {
+  return put<std::int32_t, true>(value, offset);
+}
+std::size_t buffer::write_u64_le(std::uint64_t value, std::size_t offset) {
+  return put<std::uint64_t, false>(value, offset);
+}
+std::size_t buffer::write_u64_be(std::uint64_t value, std::size_t offset) {
+  return put<std::uint64_t, true>(value, offset);
+}
+std::size_t buffer::write_i64_le(std::int64_t value, std::size_t offset) {
+  return put<std::int64_t, false>(value, offset);
+}
+std::size_t buffer::write_i64_be(std::int64_t value, std::size_t offset) {
+  return put<std::int64_t, true>(value, offset);
+}
 std::size_t buffer::write_float_le(float value, std::size_t offset) { return put<float, false>(value, offset); }
 std::size_t buffer::write_float_be(float value, std::size_t offset) { return put<float, true>(value, offset); }
 std::size_t buffer::write_double_le(double value, std::size_t offset) { return put<double, false>(value, offset); }
@@ -890,7 +915,7 @@ bool timing_safe_equal(std::span<const std::byte> a, std::span<const std::byte> 
   return constant_time_equal(a, b);
 }
 
-const buffer& require_at_most(const buffer& bytes, std::size_t max) {
+buffer require_at_most(buffer bytes, std::size_t max) {
   if (bytes.size() > max) throw error(errc::err_buffer_too_large, fmt::format("Buffer exceeds max size: {}", max));
   return bytes;
 }

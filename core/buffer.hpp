@@ -91,10 +91,13 @@ class buffer {
     return *this;
   }
   buffer& operator=(buffer&& other) noexcept {
-    buffer(std::move(other)).swap(*this);
+    if (this == &other) return *this;
+    data_ = std::exchange(other.data_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+    drop(std::exchange(store_, std::exchange(other.store_, nullptr)));
     return *this;
   }
-  ~buffer() { release(); }
+  ~buffer() { drop(store_); }
 
   /// `size` bytes, all `fill`.
   /// @throws weir::error ERR_BUFFER_TOO_LARGE beyond `limit()`, ERR_OUT_OF_RANGE for a negative number
@@ -141,7 +144,7 @@ class buffer {
     requires detail::byte_container<Owner>
   [[nodiscard]] static buffer adopt(Owner owner);
 
-  /// All of them, one after the other, in a new buffer. Parts of another buffer type go by `span`.
+  /// All of them, one after the other, in a new buffer.
   /// @param total the length of the result: the rest is cut off or zeros; `npos`: the sum of the lengths
   [[nodiscard]] static buffer concat(std::span<const buffer> list, std::size_t total = npos);
   [[nodiscard]] static buffer concat(std::initializer_list<buffer> list, std::size_t total = npos) {
@@ -350,11 +353,11 @@ class buffer {
     if (store_ != nullptr) store_->shares.fetch_add(1, std::memory_order_relaxed);
   }
   // The last owner needs no read-modify-write: nobody is left who could take a share.
-  void release() noexcept {
-    if (store_ == nullptr) return;
-    if (store_->shares.load(std::memory_order_acquire) == 1 ||
-        store_->shares.fetch_sub(1, std::memory_order_acq_rel) == 1)
-      store_->end(store_);
+  static void drop(detail::buffer_store* store) noexcept {
+    if (store == nullptr) return;
+    if (store->shares.load(std::memory_order_acquire) == 1 ||
+        store->shares.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      store->end(store);
   }
 
   template <class R>
@@ -391,11 +394,10 @@ class buffer {
 template <class Owner>
   requires detail::byte_container<Owner>
 buffer buffer::adopt(Owner owner) {
+  constexpr bool is_const = std::is_const_v<std::remove_reference_t<std::ranges::range_reference_t<Owner>>>;
   struct keeper : detail::buffer_store {
-    explicit keeper(Owner&& given) : owner(std::move(given)) {
-      read_only = std::is_const_v<std::remove_reference_t<std::ranges::range_reference_t<Owner>>>;
-      end = [](detail::buffer_store* self) noexcept { delete static_cast<keeper*>(self); };
-    }
+    explicit keeper(Owner&& given) : detail::buffer_store{1U, 0, is_const, release}, owner(std::move(given)) {}
+    static void release(detail::buffer_store* self) noexcept { delete static_cast<keeper*>(self); }
     Owner owner;
   };
   auto* store = new keeper(std::move(owner));
@@ -459,6 +461,6 @@ void secure_wipe(std::span<std::byte> secret) noexcept;
 
 /// `bytes` if there are no more than `max` of them.
 /// @throws weir::error ERR_BUFFER_TOO_LARGE "Buffer exceeds max size: <max>"
-const buffer& require_at_most(const buffer& bytes, std::size_t max);
+[[nodiscard]] buffer require_at_most(buffer bytes, std::size_t max);
 
 }  // namespace weir

@@ -17,7 +17,6 @@ using detail::best_text_kernels;
 using detail::decode_utf16le;
 using detail::decode_utf8;
 using detail::encode_utf8;
-using detail::replacement_character;
 using detail::utf8_length;
 
 struct input {

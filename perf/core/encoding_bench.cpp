@@ -161,7 +161,7 @@ void to_string_utf8(benchmark::State& state, const std::string& text) {
 
 const bool registered = [] {
   for (const auto* each : weir::detail::all_text_kernels()) {
-    const auto add = [each](const std::string& name, auto function, auto... arguments) {
+    const auto add = [each](const std::string& name, auto function, const auto&... arguments) {
       benchmark::RegisterBenchmark((name + "/" + each->name).c_str(), function, each, arguments...);
     };
     add("hex_encode", to_hex);
