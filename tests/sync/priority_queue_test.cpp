@@ -356,5 +356,67 @@ TEST(PriorityQueue, loses_no_place_to_cancellation_at_any_moment) {
   }
 }
 
+// The request queue as a whole: three at a time, strict levels, attempts counted, delays of 2 s and 4 s, an attempt
+// that is cancelled when its time is over, a pause, and a clear that finds what is in a delay.
+TEST(C2_SYS_09, request_queue_with_priorities_retries_timeouts_pause_and_clear) {
+  in_virtual_time([]() -> task<> {
+    std::string log;
+    priority_queue q({.concurrency = 1, .timeout = 5s, .attempts = 3, .on = writing_to(log)});
+    std::string order;
+    int hanging = 0;
+    std::string outcomes;
+    auto started = virtual_clock::elapsed();
+    co_await with_scope([&](scope& s) -> task<> {
+      auto request = [&](char name, priority level, auto work) {
+        s.spawn_local([&, name, level, work]() -> task<> {
+          auto outcome = co_await attempt(q.run(work, {.level = level}));
+          outcomes += name + std::string(outcome ? "+" : "-");
+        });
+      };
+      auto good = [&order](char name) {
+        return [&order, name]() -> task<> {
+          order += name;
+          co_await sleep(100ms);
+        };
+      };
+      q.pause();
+      request('l', priority::low, good('l'));
+      request('m', priority::medium, good('m'));
+      request('h', priority::high, good('h'));
+      request('x', priority::high, [&]() -> task<> {
+        order += 'x';
+        throw std::runtime_error("500");
+        co_return;
+      });
+      request('t', priority::low, [&]() -> task<> {
+        struct leave {
+          int& count;
+          ~leave() { ++count; }
+        } here{hanging};
+        order += 't';
+        co_await sleep(1h);
+      });
+      co_await yield();
+      EXPECT_EQ(q.stats().queued.total(), 5U);
+      EXPECT_EQ(order, "");
+      q.resume();
+      co_await sleep(1s);
+      EXPECT_EQ(order, "hxmlt");  // x came after h and went at once; its next attempt waits 2 s
+      EXPECT_EQ(q.stats().delayed.high, 1U);
+      co_await sleep(7500ms);  // t was stopped after 5 s, x tried again, and both wait
+      EXPECT_EQ(order, "hxmltxt");
+      EXPECT_EQ(hanging, 1);
+      EXPECT_EQ(q.stats().delayed.total(), 1U);
+      EXPECT_EQ(q.stats().running, 1U);  // t for the second time
+      EXPECT_EQ(q.clear(), 1U);
+      co_await q.idle();
+    });
+    EXPECT_EQ(outcomes, "h+m+l+x-t-");
+    EXPECT_EQ(hanging, 3);
+    EXPECT_GT(virtual_clock::elapsed() - started, 15s);
+    EXPECT_TRUE(log.ends_with("failed(3,ETIMEDOUT: connection timed out, timeout) ")) << log;
+  }());
+}
+
 }  // namespace
 }  // namespace weir::sync

@@ -70,9 +70,9 @@ TEST(ResourcePool, makes_what_is_needed_and_lends_what_came_back_last) {
   EXPECT_EQ(weir::testing::counted::alive(), 0);
 }
 
-// C3-SYS-78, C3-DBX-03: the exhausted pool serves in order of arrival, forgets who was cancelled, and lets nobody
+// C3-DBX-03: the exhausted pool serves in order of arrival, forgets who was cancelled, and lets nobody
 // wait for ever.
-TEST(ResourcePool, serves_waiters_in_order_skips_the_cancelled_and_times_out) {
+TEST(C3_SYS_78, exhausted_pool_serves_waiters_in_order_skips_the_cancelled_and_times_out) {
   in_virtual_time([]() -> task<> {
     int last = 0;
     resource_pool<owned> pool(numbered(last), {.max = 1, .acquire_timeout = 2s});
@@ -108,8 +108,8 @@ TEST(ResourcePool, serves_waiters_in_order_skips_the_cancelled_and_times_out) {
   }());
 }
 
-// C3-DBX-02, C3-SYS-78: a dead connection is replaced, whoever finds out.
-TEST(ResourcePool, replaces_what_is_broken) {
+// C3-DBX-02: a dead connection is replaced, whoever finds out.
+TEST(C3_SYS_78, pool_replaces_what_is_broken) {
   in_virtual_time([]() -> task<> {
     int last = 0;
     std::set<int> dead;
