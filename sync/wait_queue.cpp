@@ -36,8 +36,10 @@ std::uint64_t permit_gate::enter() noexcept {
 void permit_gate::leave(std::uint64_t word) noexcept { word_.store(word, std::memory_order_release); }
 
 bool permit_gate::try_take_inside(std::uint64_t count) noexcept {
-  if ((word_.load(std::memory_order_relaxed) & busy) == 0) return false;  // too few are free, or somebody waits
-  auto word = enter();
+  auto word = word_.load(std::memory_order_relaxed);
+  bool settled = (word & busy) == 0;
+  if (settled && ((word & waiting) != 0 || word < count * one)) return false;
+  word = enter();
   bool taken = (word & waiting) == 0 && word >= count * one;
   leave(taken ? word - count * one : word);
   return taken;
