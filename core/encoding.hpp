@@ -12,17 +12,15 @@
 
 namespace weir {
 
-/// How text stands for bytes (https://nodejs.org/api/buffer.html#buffers-and-character-encodings).
+/// How text stands for bytes (https://nodejs.org/api/buffer.html#buffers-and-character-encodings):
 ///
-/// | encoding  | bytes to text                                   | text to bytes |
-/// |-----------|-------------------------------------------------|-----------------------------------------------------|
-/// | utf8      | WHATWG: each ill-formed part becomes one U+FFFD | the text's own bytes | | utf16le   | lone surrogates
-/// are U+FFFD, an odd byte is lost | two or four bytes per character                     | | latin1    | a character
-/// per byte, U+0000 to U+00FF          | the low byte of each UTF-16 unit                    | | ascii     | the low
-/// seven bits of each byte                 | as latin1                                           | | hex       | two
-/// lower-case digits per byte                  | up to the first pair that is not hex                | | base64    |
-/// RFC 4648 section 4, padded                      | both alphabets, padding optional, the rest is skipped | |
-/// base64url | RFC 4648 section 5, not padded                  | as base64                                           |
+/// - utf8: each ill-formed part becomes one U+FFFD (WHATWG Encoding); text is its own bytes.
+/// - utf16le: lone surrogates become U+FFFD, an odd byte is lost; two or four bytes for each character.
+/// - latin1: a character for each byte, U+0000 to U+00FF; the low byte of each UTF-16 unit.
+/// - ascii: the low seven bits of each byte; as latin1.
+/// - hex: two lower-case digits for each byte; the bytes up to the first pair that is not hex.
+/// - base64: RFC 4648 section 4, padded; digits of both alphabets up to the first '=', passing over all else.
+/// - base64url: RFC 4648 section 5, not padded; as base64.
 ///
 /// Where text has to be read as characters (utf16le, latin1, ascii) and is not UTF-8, the WHATWG rule holds for it too.
 enum class encoding : std::uint8_t { utf8, utf16le, latin1, ascii, hex, base64, base64url };
