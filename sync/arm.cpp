@@ -47,6 +47,11 @@ void claimed_line::wake() noexcept {
   all_ = {};
 }
 
+void arm::enter(fiber& waiter) noexcept {
+  owner = wakeup(waiter);
+  line().push(*this);
+}
+
 void arm::withdraw() noexcept {
   spin_guard guard(lock());
   if (queued) line().erase(*this);

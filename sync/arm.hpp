@@ -153,8 +153,11 @@ class arm : public weir::detail::wait, public place {
   /// @return true if it is over, successful or not; `to_wake` may then hold somebody
   virtual bool complete(wakeup& to_wake) noexcept = 0;
 
-  /// Takes it out of its line, as the arm of a select that did something else.
-  void withdraw() noexcept;
+  /// Enters the line, as an arm of a select. Under the lock; on the worker of `waiter`.
+  virtual void enter(fiber& waiter) noexcept;
+
+  /// Takes it out of its line, as the arm of a select that is over.
+  virtual void withdraw() noexcept;
 
   bool interrupt(fiber& waiter) noexcept override;
 

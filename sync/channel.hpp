@@ -618,7 +618,8 @@ template <class T>
 channel_ends<T> make_channel(std::size_t capacity);
 
 /// A share of a channel's sending end. Copies send to the same channel; when the last one goes the channel is closed.
-/// It must stay where it is while an operation of it is awaited.
+/// It must stay where it is while an operation of it is awaited. A task that returns a value keeps its parameters until
+/// its join handle goes: there `close` tells receivers in time.
 template <class T>
 class sender : public detail::either_side<T, sender<T>>, public detail::send_side<T, sender<T>> {
  public:

@@ -1,9 +1,16 @@
 #include <weir/sync/select.hpp>
 
+#include <weir/core/worker.hpp>
+
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 namespace weir::sync::detail {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
 namespace {
 
 // Lots need not be good, only different.
@@ -99,10 +106,9 @@ bool select_wait::enter_lines(fiber& f, std::span<arm* const> arms, const arm_or
   }
   for (std::uint32_t i = 0; i < arms.size(); ++i) {
     if (arms[i] == nullptr) continue;
-    arms[i]->owner = wakeup(f);
     arms[i]->among = &choice_;
     arms[i]->index = i;
-    arms[i]->line().push(*arms[i]);
+    arms[i]->enter(f);
   }
   if (choice_.open()) return true;
   for (auto* each : arms) {
@@ -130,6 +136,36 @@ bool select_wait::interrupt(fiber&) noexcept {
   if (!choice_.stop()) return false;
   stopped_ = true;
   return true;
+}
+
+void timer_arm::enter(fiber& waiter) noexcept {
+  arm::enter(waiter);
+  home_ = waiter.on;
+  auto now = home_->clock().time_since_epoch();
+  auto until = std::chrono::ceil<milliseconds>(now + std::min(time_, nanoseconds::max() - milliseconds(1) - now));
+  constexpr auto longest = std::numeric_limits<std::uint32_t>::max();
+  auto asked_for = static_cast<std::uint64_t>(std::chrono::ceil<milliseconds>(time_).count());
+  duration = static_cast<std::uint32_t>(std::min<std::uint64_t>(asked_for, longest));
+  fire = [](timer_node& node, weir::detail::worker&) noexcept {
+    auto& self = static_cast<timer_arm&>(node);
+    wakeup to_wake;
+    {
+      spin_guard guard(self.lock_);
+      self.fired_ = true;
+      static_cast<void>(claim_first(self.line_, to_wake));
+    }
+    to_wake.go();
+  };
+  home_->arm(*this, static_cast<std::uint64_t>(until.count()));
+}
+
+// A timer that cannot be stopped any more is being fired, maybe by another worker: it must have let go of us.
+void timer_arm::withdraw() noexcept {
+  if (home_ == nullptr || home_->disarm(*this)) return;
+  for (weir::detail::backoff pause;; pause.pause()) {
+    spin_guard guard(lock_);
+    if (fired_) return;
+  }
 }
 
 void branch_group::settled(fiber& f) noexcept {

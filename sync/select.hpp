@@ -9,9 +9,11 @@
 #include <weir/core/loop.hpp>
 #include <weir/core/result.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/timer_wheel.hpp>
 #include <weir/sync/arm.hpp>
 
 #include <array>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -182,6 +184,31 @@ class [[nodiscard]] select_awaiter {
   preference prefer_;
   std::tuple<A...> arms_;
   select_wait wait_;
+};
+
+/// An arm that happens when time has passed.
+class [[nodiscard]] timer_arm final : public arm, private weir::detail::timer_node {
+ public:
+  explicit timer_arm(std::chrono::nanoseconds time) noexcept : time_(time) {}
+  timer_arm(const timer_arm& other) noexcept : arm(), timer_node(), time_(other.time_) {}
+  timer_arm& operator=(const timer_arm&) = delete;
+
+  void await_resume() const noexcept {}
+  result<void> try_resume() const noexcept { return {}; }
+
+  spin_lock& lock() noexcept override { return lock_; }
+  waiter_list& line() noexcept override { return line_; }
+  bool complete(wakeup&) noexcept override { return time_ <= std::chrono::nanoseconds(0); }
+  void enter(fiber& waiter) noexcept override;
+  void withdraw() noexcept override;
+  const char* what() const noexcept override { return "select: after"; }
+
+ private:
+  spin_lock lock_;
+  waiter_list line_;
+  std::chrono::nanoseconds time_;
+  weir::detail::worker* home_ = nullptr;  // where it is armed
+  bool fired_ = false;
 };
 
 /// The branches of a select, and who has to be told that one has ended.
@@ -370,12 +397,16 @@ task<selection_of<A...>> select_with_branches(select_options options, std::tuple
 
 }  // namespace detail
 
+/// An arm of a select that happens when at least `time` has passed; not positive: at once. What `sleep` does as well,
+/// without the branch that this would need.
+inline detail::timer_arm after(std::chrono::nanoseconds time) noexcept { return detail::timer_arm(time); }
+
 /// `co_await select(a, b, ...)`: waits until one of them happens and undoes the others.
 ///
-/// Arms are operations on channels (`send`, `send_from`, `recv`, `recv_many`, `until_closed`) and the other things of
-/// this room that say so, and any awaitable or task: `sleep`, `event::wait`, I/O. Completes with a `selection`; that an
-/// arm failed (ERR_CLOSED, say) is that arm's outcome. Cancelling the select cancels all arms; if one of the second
-/// kind completes all the same, the select gives its value instead of throwing `cancelled`.
+/// Arms are operations on channels (`send`, `send_from`, `recv`, `recv_many`, `until_closed`), on the other things of
+/// this room that say so and `after`; and any awaitable or task: `sleep`, `event::wait`, I/O. Completes with a
+/// `selection`; that an arm failed (ERR_CLOSED, say) is that arm's outcome. Cancelling the select cancels all arms; if
+/// one of the second kind completes all the same, the select gives its value instead of throwing `cancelled`.
 ///
 /// Operations of the first kind are looked at one after the other before anything waits: by lot, or in the order of
 /// the arguments with `prefer = in_order`. An arm of the second kind is started when its turn in that order comes, and

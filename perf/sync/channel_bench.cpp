@@ -15,6 +15,8 @@ namespace {
 using weir::task;
 using weir::sync::channel;
 
+constexpr auto an_hour = std::chrono::hours(1);
+
 task<> send_until_closed(channel<long>& to) {
   long next = 0;
   while (co_await weir::attempt(to.send_from(next))) ++next;
@@ -139,19 +141,26 @@ task<> send_by_turns(channel<long>& a, channel<long>& b) {
   }
 }
 
-task<> waiting_select(benchmark::State& state, bool with_limit) {
-  co_await weir::with_scope([&state, with_limit](weir::scope& s) -> task<> {
+enum class limit { none, after, sleep };
+
+task<> waiting_select(benchmark::State& state, limit kind) {
+  co_await weir::with_scope([&state, kind](weir::scope& s) -> task<> {
     channel<long> a(0);
     channel<long> b(0);
     auto producer = s.spawn(send_by_turns, std::ref(a), std::ref(b));
     bench::allocation_counters counters(state);
-    if (with_limit) {
-      for (auto _ : state) {
-        benchmark::DoNotOptimize(
-            (co_await weir::sync::select(a.recv(), b.recv(), weir::sleep(std::chrono::hours(1)))).index());
+    for (auto _ : state) {
+      std::size_t index = 0;
+      switch (kind) {
+        case limit::none: index = (co_await weir::sync::select(a.recv(), b.recv())).index(); break;
+        case limit::after:
+          index = (co_await weir::sync::select(a.recv(), b.recv(), weir::sync::after(an_hour))).index();
+          break;
+        case limit::sleep:
+          index = (co_await weir::sync::select(a.recv(), b.recv(), weir::sleep(an_hour))).index();
+          break;
       }
-    } else {
-      for (auto _ : state) benchmark::DoNotOptimize((co_await weir::sync::select(a.recv(), b.recv())).index());
+      benchmark::DoNotOptimize(index);
     }
     a.close();
     b.close();
@@ -159,14 +168,12 @@ task<> waiting_select(benchmark::State& state, bool with_limit) {
   });
 }
 
+template <limit Kind>
 void waiting(benchmark::State& state) {
-  bench::in_task(state, [](benchmark::State& measured) { return waiting_select(measured, false); });
+  bench::in_task(state, [](benchmark::State& measured) { return waiting_select(measured, Kind); });
 }
-BENCHMARK(waiting)->Name("select/two_channels_waiting");
-
-void waiting_with_limit(benchmark::State& state) {
-  bench::in_task(state, [](benchmark::State& measured) { return waiting_select(measured, true); });
-}
-BENCHMARK(waiting_with_limit)->Name("select/two_channels_and_a_sleep_waiting");
+BENCHMARK(waiting<limit::none>)->Name("select/two_channels_waiting");
+BENCHMARK(waiting<limit::after>)->Name("select/two_channels_waiting_with_after");
+BENCHMARK(waiting<limit::sleep>)->Name("select/two_channels_waiting_with_sleep");
 
 }  // namespace

@@ -19,6 +19,7 @@ namespace weir::sync {
 namespace {
 
 using namespace std::chrono_literals;
+using std::chrono::nanoseconds;
 using weir::testing::poll_io;
 using weir::testing::rounds;
 using weir::testing::run_with;
@@ -176,6 +177,33 @@ TEST(Select, times_out_with_a_sleep_as_an_arm) {
   }));
 }
 
+TEST(Select, times_out_after_a_while_and_never_early) {
+  runtime(virtual_time()).block_on(with_scope([](scope& s) -> task<> {
+    using weir::testing::virtual_clock;
+    channel<int> c(0);
+    EXPECT_EQ((co_await select(c.recv(), after(0ms))).index(), 1U);
+    EXPECT_EQ((co_await select(c.recv(), after(-1h))).index(), 1U);
+    auto began = virtual_clock::elapsed();
+    EXPECT_EQ((co_await select(after(70ms), c.recv(), after(50ms))).index(), 2U);
+    EXPECT_GE(virtual_clock::elapsed() - began, 50ms);
+    EXPECT_LT(virtual_clock::elapsed() - began, 70ms);
+    EXPECT_EQ(c.try_send(1), offer::full);
+    EXPECT_EQ(metrics().workers[0].timers, 0U) << "the timers that lost must be gone";
+    static_cast<void>(s.spawn_local([&]() -> task<> {
+      co_await sleep(10ms);
+      co_await c.send(7);
+    }));
+    auto got = co_await select(after(nanoseconds::max()), c.recv());
+    EXPECT_EQ(got.get<1>(), 7);
+    auto stopped = s.spawn_local([&]() -> task<bool> { co_return !co_await attempt(select(c.recv(), after(1h))); });
+    co_await yield();
+    stopped.cancel();
+    EXPECT_TRUE(co_await std::move(stopped));
+    EXPECT_EQ(metrics().workers[0].timers, 0U);
+    EXPECT_EQ((co_await select(c.recv(), after(5ms), sleep(1h))).index(), 1U);
+  }));
+}
+
 TEST(Select, takes_events_tasks_and_operations_of_the_system_as_arms) {
   for (unsigned workers : {1U, 2U}) {
     run_with(workers, with_scope([](scope& s) -> task<> {
@@ -293,6 +321,13 @@ TEST(Select, loses_and_doubles_nothing_when_cancellation_races_with_the_choice) 
           received.fetch_add((got->has<0>() ? 1U : 0U) + (got->has<1>() ? 1U : 0U) + (got->has<2>() ? 1U : 0U));
         }
       };
+      auto receives_with_a_timer = [&]() -> task<> {
+        for (;;) {
+          auto got = co_await attempt(select(b.recv(), after(1ms), a.recv()));
+          if (!got) co_return;
+          received.fetch_add((got->has<0>() ? 1U : 0U) + (got->has<2>() ? 1U : 0U));
+        }
+      };
       auto receives_with_a_limit = [&]() -> task<> {
         for (;;) {
           auto got = co_await attempt(select(b.recv(), sleep(1ms), a.recv()));
@@ -307,6 +342,7 @@ TEST(Select, loses_and_doubles_nothing_when_cancellation_races_with_the_choice) 
             some.push_back(s.spawn(sends));
             some.push_back(s.spawn(receives));
             some.push_back(s.spawn(receives_with_a_limit));
+            some.push_back(s.spawn(receives_with_a_timer));
           }
           for (std::size_t turns = 0; turns < i % 11; ++turns) co_await yield();
           for (std::size_t n = 0; n < some.size(); ++n) some[(n + i) % some.size()].cancel();
@@ -318,6 +354,39 @@ TEST(Select, loses_and_doubles_nothing_when_cancellation_races_with_the_choice) 
       EXPECT_EQ(sent.load(), received.load());
       EXPECT_GT(sent.load(), 0U);
     }());
+  }
+}
+
+TEST(Select, whose_timer_fires_while_a_value_comes_takes_one_of_them) {
+  for (unsigned workers : {1U, 3U}) {
+    run_with(workers, with_scope([](scope& s) -> task<> {
+               constexpr int times = static_cast<int>(rounds(300, 3));
+               auto [tx, rx] = make_channel<int>(0);
+               auto reader = s.spawn(
+                   [](receiver<int> from) -> task<int> {
+                     int received = 0;
+                     while (!from.drained()) {
+                       auto got = co_await select(from.recv(), after(1ms));
+                       if (got.has<0>() && got.get<0>()) ++received;
+                     }
+                     co_return received;
+                   },
+                   std::move(rx));
+               auto writer = s.spawn(
+                   [](sender<int> to) -> task<int> {
+                     int sent = 0;
+                     for (int i = 0; i < times; ++i) {
+                       co_await sleep(1ms);
+                       auto got = co_await select(to.send(i), after(1ms));
+                       if (got.index() == 0) ++sent;
+                     }
+                     to.close();  // the frame, and the sender in it, stays until its result is taken
+                     co_return sent;
+                   },
+                   std::move(tx));
+               int sent = co_await std::move(writer);
+               EXPECT_EQ(co_await std::move(reader), sent);
+             }));
   }
 }
 
