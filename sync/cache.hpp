@@ -313,7 +313,7 @@ class cache {
 
   void use(entry& e) noexcept {
     if (options_.order == cache_order::least_recently_used) book_.make_youngest(e);
-    if (options_.renew_on_read) book_.renew(e);
+    if (options_.renew_on_read) detail::cache_book::renew(e);
   }
 
   void drop(typename map::iterator at, eviction why, departures& gone) {

@@ -10,7 +10,7 @@ using std::chrono::nanoseconds;
 
 namespace {
 
-const pool_limits& checked(const pool_limits& given) {
+pool_limits checked(pool_limits given) {
   auto check = [](bool good, const char* what) {
     if (!good) throw error(errc::err_out_of_range, std::string("resource_pool: ") + what);
   };

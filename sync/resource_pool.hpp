@@ -365,7 +365,7 @@ class resource_pool {
     auto outcome = co_await attempt(call_make());
     count(outcome ? book_.figures.made : book_.figures.failed);
     resource made(std::move(outcome).value());
-    book_.note_made(made);
+    detail::pool_book::note_made(made);
     if (!is_open()) {
       let_go(std::move(made));
       std::lock_guard guard(lock_);
@@ -381,7 +381,7 @@ class resource_pool {
     std::lock_guard guard(lock_);
     if (!place || book_.figures.closed || book_.figures.alive() >= book_.limits.min) return std::nullopt;
     ++book_.figures.making;
-    return std::move(*place);
+    return place;
   }
 
   task<bool> add_idle(semaphore::permit place) {
@@ -403,7 +403,7 @@ class resource_pool {
 
   /// The place goes on to who waits before this returns. Nothing here is touched once `in_use_` may be back at zero.
   void take_back(std::optional<resource>& held, semaphore::permit place, bool broken) noexcept {
-    book_.note_returned(*held);
+    detail::pool_book::note_returned(*held);
     {
       std::lock_guard guard(lock_);
       --book_.figures.lent;

@@ -21,7 +21,6 @@ namespace {
 using namespace std::chrono_literals;
 using weir::testing::rounds;
 using weir::testing::run_with;
-using weir::testing::virtual_clock;
 
 void in_virtual_time(task<> main) { runtime(weir::testing::virtual_time()).block_on(std::move(main)); }
 
@@ -326,6 +325,7 @@ TEST(C3_SYS_70, lru_cache_agrees_with_a_plain_model_in_order_and_size) {
     ASSERT_EQ(c.size(), model.size());
   }
   std::vector<int> keys;
+  keys.reserve(model.size());
   for (auto& each : model) keys.push_back(each.first);
   EXPECT_EQ(c.keys(), keys);
 }
@@ -393,6 +393,7 @@ TEST(C3_SYS_71, cache_aside_loads_once_is_invalidated_versioned_and_warmed) {
     rows.rows["v1:a"] = "one";
     c.erase("v1:a");
     std::vector<task<std::string>> crowd;
+    crowd.reserve(20);
     for (int i = 0; i < 20; ++i) crowd.push_back(c.get_or_load("v1:a", load));
     for (auto& each : co_await all(std::move(crowd))) EXPECT_EQ(each, "one");
     EXPECT_EQ(rows.reads, 1);

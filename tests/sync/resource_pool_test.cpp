@@ -196,6 +196,7 @@ TEST(ResourcePool, keeps_the_number_between_min_and_max) {
       EXPECT_EQ(pool.stats().idle, 2U);
       {
         std::vector<resource_pool<owned>::lease> leases;
+        leases.reserve(4);
         for (int i = 0; i < 4; ++i) leases.push_back(co_await pool.acquire());
         EXPECT_EQ(pool.stats().alive(), 4U);
         co_await sleep(10s);
