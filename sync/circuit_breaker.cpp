@@ -117,7 +117,7 @@ class circuit : public std::enable_shared_from_this<circuit> {
     told.add(circuit_event_kind::success);
     if (period != period_) return;
     trial_runs_ = false;
-    in_a_row_ = 0;
+    in_a_row_ = options_.rule == trip_rule::balance && in_a_row_ > 0 ? in_a_row_ - 1 : 0;
     recent_.add(time_here(), false);
     if (state_ != circuit_state::half_open || ++trials_ < options_.success_threshold || forced_) return;
     reset_after_ = options_.reset_timeout;
@@ -202,12 +202,12 @@ class circuit : public std::enable_shared_from_this<circuit> {
     std::size_t count_ = 0;
   };
 
-  std::size_t failure_count(time_point now) noexcept {
-    return options_.rule == trip_rule::consecutive ? in_a_row_ : recent_.failures(now);
-  }
+  bool in_window() const noexcept { return options_.rule == trip_rule::count || options_.rule == trip_rule::rate; }
+
+  std::size_t failure_count(time_point now) noexcept { return in_window() ? recent_.failures(now) : in_a_row_; }
 
   bool trips(time_point now) noexcept {
-    if (options_.rule == trip_rule::consecutive) return in_a_row_ >= options_.failure_threshold;
+    if (!in_window()) return in_a_row_ >= options_.failure_threshold;
     auto calls = recent_.calls(now);
     auto failures = recent_.failures(now);
     if (calls < options_.volume_threshold) return false;
@@ -260,7 +260,7 @@ class circuit : public std::enable_shared_from_this<circuit> {
   bool forced_ = false;
   bool trial_runs_ = false;
   std::uint64_t period_ = 0;
-  std::size_t in_a_row_ = 0;
+  std::size_t in_a_row_ = 0;  // failures that no success has outweighed
   std::size_t trials_ = 0;
   rolling_count recent_;
   nanoseconds reset_after_;

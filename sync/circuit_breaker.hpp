@@ -32,6 +32,7 @@ std::string_view to_string(circuit_state state) noexcept;
 /// What opens a closed circuit.
 enum class trip_rule : std::uint8_t {
   consecutive,  ///< `failure_threshold` failures with no success between them
+  balance,      ///< `failure_threshold` more failures than successes; successes in advance do not count
   count,        ///< `failure_threshold` failures within `window`
   rate,         ///< at least the share `failure_rate` of the calls within `window`
 };

@@ -237,6 +237,22 @@ TEST(CircuitBreaker, may_be_told_what_is_a_failure) {
   }());
 }
 
+// C1-LB-47
+TEST(CircuitBreaker, may_let_a_success_outweigh_one_failure) {
+  on_virtual_time([]() -> task<> {
+    circuit_breaker b({.rule = trip_rule::balance, .failure_threshold = 3});
+    for (int i = 0; i < 5; ++i) co_await succeed(b);
+    co_await outcome_of_failure(b);
+    co_await outcome_of_failure(b);
+    co_await succeed(b);
+    EXPECT_EQ(b.statistics().failure_count, 1U);
+    co_await outcome_of_failure(b);
+    EXPECT_EQ(b.state(), circuit_state::closed);
+    co_await outcome_of_failure(b);
+    EXPECT_EQ(b.state(), circuit_state::open);
+  }());
+}
+
 TEST(CircuitBreaker, may_count_failures_in_a_window) {
   on_virtual_time([]() -> task<> {
     circuit_breaker b({.rule = trip_rule::count, .failure_threshold = 3, .window = 10s, .volume_threshold = 6});
