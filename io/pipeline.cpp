@@ -12,6 +12,8 @@ void pipeline_watch::add(std::shared_ptr<stream_core> stage, bool keep) {
   stages_.push_back(std::move(stage));
 }
 
+void pipeline_watch::keep(std::shared_ptr<void> object) { objects_.push_back(std::move(object)); }
+
 void pipeline_watch::start(const std::shared_ptr<pipeline_watch>& self, scope& within) {
   scope_ = &within;
   for (auto& each : stages_) each->watch(self);
@@ -48,8 +50,8 @@ bool pipeline_watch::record(const std::exception_ptr& why) noexcept {
     return true;
   }
   failure later(why);
-  if (why != first_ && !later.is_cancelled() && !later.is("ERR_STREAM_DESTROYED") &&
-      !later.is("ERR_STREAM_PREMATURE_CLOSE"))
+  if (why != first_ && std::ranges::find(later_, why) == later_.end() && !later.is_cancelled() &&
+      !later.is("ERR_STREAM_DESTROYED") && !later.is("ERR_STREAM_PREMATURE_CLOSE"))
     later_.push_back(why);
   return false;
 }

@@ -34,6 +34,9 @@ class pipeline_watch final : public watcher {
   /// @param keep left open when all went well
   void add(std::shared_ptr<stream_core> stage, bool keep = false);
 
+  /// Keeps something that a stage rests on.
+  void keep(std::shared_ptr<void> object);
+
   /// Begins: failures end what runs in `within`.
   void start(const std::shared_ptr<pipeline_watch>& self, scope& within);
 
@@ -62,6 +65,7 @@ class pipeline_watch final : public watcher {
   mutable weir::detail::spin_lock lock_;
   stage_list stages_;
   std::shared_ptr<stream_core> kept_;
+  std::vector<std::shared_ptr<void>> objects_;
   std::vector<std::exception_ptr> later_;
   std::exception_ptr first_;
   scope* scope_ = nullptr;
@@ -312,7 +316,15 @@ auto next_stage(plan& p, readable<T> from, S&& stage) {
         std::make_unique<map_stage<T, value, kind>>(std::move(from), kind(std::forward<S>(stage))), {}));
   } else {
     static_assert(stream_function<kind, T>, "this stage takes neither the chunks nor the stream of the one before it");
-    using value = source_value<std::invoke_result_t<kind&, readable<T>>>;
+    using made = std::invoke_result_t<kind&, readable<T>>;
+    using value = source_value<made>;
+    if constexpr (is_readable<made>) {
+      if (p.watch) {
+        auto function = std::make_shared<kind>(std::forward<S>(stage));
+        p.watch->keep(function);
+        return p.noted((*function)(std::move(from)));
+      }
+    }
     return p.noted(readable<value>(
         std::make_unique<function_stage<T, value, kind>>(std::move(from), kind(std::forward<S>(stage))), {}));
   }
