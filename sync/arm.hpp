@@ -156,7 +156,7 @@ class arm : public weir::detail::wait, public place {
   /// Enters the line, as an arm of a select. Under the lock; on the worker of `waiter`.
   virtual void enter(fiber& waiter) noexcept;
 
-  /// Takes it out of its line, as the arm of a select that is over.
+  /// Takes it out of its line, as the arm of a select that is over. Takes the lock: then nobody is at work on it.
   virtual void withdraw() noexcept;
 
   bool interrupt(fiber& waiter) noexcept override;

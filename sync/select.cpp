@@ -159,12 +159,14 @@ void timer_arm::enter(fiber& waiter) noexcept {
   home_->arm(*this, static_cast<std::uint64_t>(until.count()));
 }
 
-// A timer that cannot be stopped any more is being fired, maybe by another worker: it must have let go of us.
+// Whoever put us into the line may still hold our lock, on the worker that we have come from. And a timer that cannot
+// be stopped any more is being fired, maybe by another worker: both must have let go of us.
 void timer_arm::withdraw() noexcept {
-  if (home_ == nullptr || home_->disarm(*this)) return;
+  if (home_ == nullptr) return;
+  bool disarmed = home_->disarm(*this);
   for (weir::detail::backoff pause;; pause.pause()) {
     spin_guard guard(lock_);
-    if (fired_) return;
+    if (disarmed || fired_) return;
   }
 }
 
