@@ -286,7 +286,7 @@ auto side_of(Side& side) {
 
 template <class S>
 auto first_stage(plan& p, S&& from) {
-  using kind = std::remove_cvref_t<S>;
+  using kind = std::decay_t<S>;
   if constexpr (is_readable<kind>) {
     return p.noted(taken(std::forward<S>(from)));
   } else if constexpr (duplex_like<kind>) {
@@ -302,7 +302,7 @@ auto first_stage(plan& p, S&& from) {
 
 template <class T, class S>
 auto next_stage(plan& p, readable<T> from, S&& stage) {
-  using kind = std::remove_cvref_t<S>;
+  using kind = std::decay_t<S>;
   if constexpr (duplex_like<kind>) {
     auto into = side_of<S>(stage.writable_side());
     auto out = side_of<S>(stage.readable_side());
@@ -338,7 +338,7 @@ auto call_last(F consume, readable<T> from) -> std::invoke_result_t<F&, readable
 
 template <class T, class S>
 auto last_stage(plan& p, readable<T> from, S&& to, bool ends) {
-  using kind = std::remove_cvref_t<S>;
+  using kind = std::decay_t<S>;
   auto into = [&](writable<T> sink) {
     p.watch->add(sink.state(), !ends);
     return pump<T>(std::move(from), std::move(sink), ends, p.watch);

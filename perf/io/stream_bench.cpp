@@ -77,7 +77,7 @@ task<> bytes_source_to_sink(benchmark::State& state) {
 
 task<> bytes_through_a_function(benchmark::State& state) {
   bench::allocation_counters count(state);
-  co_await pipeline(chunks(state), [](buffer chunk) { return chunk.slice(1); }, copying_sink());
+  co_await pipeline(chunks(state), [](buffer chunk) { return chunk.slice(64); }, copying_sink());
   count_bytes(state);
 }
 
@@ -90,7 +90,7 @@ task<> bytes_through_a_generator(benchmark::State& state) {
 task<> bytes_through_a_transform(benchmark::State& state) {
   bench::allocation_counters count(state);
   co_await pipeline(chunks(state), transform<buffer>([](buffer chunk, output<buffer>& out) -> task<> {
-                      co_await out.push(chunk.slice(1));
+                      co_await out.push(chunk.slice(64));
                     }),
                     copying_sink());
   count_bytes(state);

@@ -78,6 +78,20 @@ TEST(Pipeline, moves_everything_through_stages_of_every_kind) {
   }
 }
 
+generator<int> negated(readable<int> in) {
+  while (auto n = co_await in.next()) co_yield -*n;
+}
+int doubled(int n) { return 2 * n; }
+task<int> sum_of(readable<int> in) {
+  int sum = 0;
+  while (auto n = co_await in.next()) sum += *n;
+  co_return sum;
+}
+
+TEST(Pipeline, takes_plain_functions_as_stages) {
+  EXPECT_EQ(run_with(1, pipeline(count_to(4), negated, doubled, sum_of)), -20);
+}
+
 // C2-ORD-20, C2-ORD-21, C3-ORD-35: the source ends before the sink finishes, and both before the pipeline completes.
 TEST(Pipeline, C2_ORD_21_completes_after_its_sink_has_finished) {
   run_with(1, []() -> task<> {
