@@ -43,7 +43,7 @@ int stream_now(const operation& op) noexcept;
 /// reads from it at that instant can make it block. A pipe takes PIPE_BUF bytes at a time.
 int stream_when_ready(const operation& op, kind what) noexcept;
 
-/// Reads from a file what the page cache has. @return the bytes, -EAGAIN if the disk is needed, or -errno
+/// Reads from a file what the page cache has. @return the bytes, -EAGAIN if it takes the disk or long, or -errno
 int read_cached(const operation& op) noexcept;
 
 /// accept4(2) without blocking. Where the listener is in blocking mode it looks whether a connection is there and
