@@ -122,6 +122,15 @@ namespace {
 
 std::atomic<std::size_t> default_most{10};
 
+// What has been muted may stay in the list, where that could not be copied; a listener of remove_listener may throw.
+bool remove_quietly(const listener& which) noexcept {
+  try {
+    return which.remove();
+  } catch (...) {
+    return false;
+  }
+}
+
 }  // namespace
 
 void emitter::set_default_max_listeners(std::size_t most) noexcept { default_most = most; }
@@ -138,10 +147,7 @@ void subscription::reset() noexcept {
   if (!was) return;
   was.node()->muted = true;
   was.node()->special = true;
-  try {
-    was.remove();
-  } catch (...) {  // a listener of remove_listener threw, or the list could not be copied: it is mute all the same
-  }
+  remove_quietly(was);
 }
 
 emitter::emitter(emitter_options options) noexcept

@@ -152,14 +152,16 @@ struct listener_node {
   template <class... A>
   using start_type = task<> (*)(listener_node&, pass_t<A>...);
 
+  listener_node(erased call, void (*end)(listener_node&) noexcept) noexcept : call_it(call), destroy(end) {}
+
   std::uint32_t references = 1;
   bool special = false;  ///< `once` or `muted`: not to be called without a further look
   bool once = false;
   bool muted = false;  ///< what it refers to has gone
   bool fired = false;
-  erased call_it = nullptr;
+  erased call_it;
   erased start_it = nullptr;  ///< for an asynchronous one: makes the task
-  void (*destroy)(listener_node&) noexcept = nullptr;
+  void (*destroy)(listener_node&) noexcept;
   void (*on_removed)(listener_node&) noexcept = nullptr;
   emitter* owner = nullptr;  ///< while it is registered
   event_slot* at = nullptr;
@@ -302,15 +304,15 @@ struct listener_of final : listener_node {
   using answer = decltype(call_first(std::declval<F&>(), std::declval<passed&>(), taken()));
   static constexpr bool is_async = is_task<answer>;
 
-  template <class G>
-  explicit listener_of(G&& given) : function_(std::forward<G>(given)) {
-    call_it = reinterpret_cast<erased>(static_cast<call_type<A...>>(call_function));
+  explicit listener_of(F given)
+      : listener_node(reinterpret_cast<erased>(static_cast<call_type<A...>>(call_function)),
+                      [](listener_node& n) noexcept { delete static_cast<listener_of*>(&n); }),
+        function_(std::move(given)) {
     if constexpr (is_async) start_it = reinterpret_cast<erased>(static_cast<start_type<A...>>(start_function));
     if constexpr (requires { function_.removed(); }) {
       on_removed = [](listener_node& n) noexcept { static_cast<listener_of&>(n).function_.removed(); };
     }
     if constexpr (std::is_pointer_v<F>) listener_node::function = reinterpret_cast<erased>(function_);
-    destroy = [](listener_node& n) noexcept { delete static_cast<listener_of*>(&n); };
     signature = &signature_of<A...>;
   }
 
@@ -333,12 +335,13 @@ struct listener_of final : listener_node {
 /// A further registration of a listener there is.
 template <class... A>
 struct repeated_listener final : listener_node {
-  explicit repeated_listener(node_ref first) : first_(std::move(first)) {
-    call_it = reinterpret_cast<erased>(static_cast<call_type<A...>>(call_first_one));
+  explicit repeated_listener(node_ref first)
+      : listener_node(reinterpret_cast<erased>(static_cast<call_type<A...>>(call_first_one)),
+                      [](listener_node& n) noexcept { delete static_cast<repeated_listener*>(&n); }),
+        first_(std::move(first)) {
     if (first_->start_it != nullptr) {
       start_it = reinterpret_cast<erased>(static_cast<start_type<A...>>(start_first_one));
     }
-    destroy = [](listener_node& n) noexcept { delete static_cast<repeated_listener*>(&n); };
     identity = first_->identity;
     function = first_->function;
     signature = first_->signature;

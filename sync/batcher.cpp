@@ -6,20 +6,28 @@
 namespace weir::sync::detail {
 namespace {
 
-const batch_options& checked(const batch_options& o) {
-  if (o.max_size == 0 || o.max_pending == 0 || o.max_running == 0) {
-    throw error(errc::err_out_of_range, "batcher: a limit must be at least 1");
-  }
-  if (o.max_wait < std::chrono::nanoseconds(0)) {
-    throw error(errc::err_out_of_range, "batcher: the wait must not be negative");
-  }
-  return o;
+std::size_t checked(std::size_t limit) {
+  if (limit == 0) throw error(errc::err_out_of_range, "batcher: a limit must be at least 1");
+  return limit;
 }
 
 }  // namespace
 
 batch_timer::batch_timer(scope& home, const batch_options& options)
-    : room(checked(options).max_pending), home_(home), options_(options), running_(options.max_running) {}
+    : room(checked(options.max_pending)), home_(home), options_(options), running_(checked(options.max_running)) {
+  checked(options.max_size);
+  if (options.max_wait < std::chrono::nanoseconds(0)) {
+    throw error(errc::err_out_of_range, "batcher: the wait must not be negative");
+  }
+}
+
+bool batch_timer::flush_quietly() noexcept {
+  try {
+    return flush();
+  } catch (...) {  // out of memory
+    return false;
+  }
+}
 
 void batch_timer::added() {
   if (gathered() >= options_.max_size) {

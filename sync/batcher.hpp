@@ -42,6 +42,7 @@ class batch_timer : public std::enable_shared_from_this<batch_timer> {
 
   /// Handles what has been gathered. @return false if there was nothing
   bool flush();
+  bool flush_quietly() noexcept;
 
   semaphore room;  ///< for items
 
@@ -100,10 +101,7 @@ class batcher {
   batcher(batcher&&) noexcept = default;
   batcher& operator=(batcher&&) = delete;
   ~batcher() {
-    try {
-      if (core_) core_->flush();
-    } catch (...) {  // out of memory
-    }
+    if (core_) core_->flush_quietly();
   }
 
   /// Takes an item in. @throws weir::error ERR_QUEUE_FULL if too many wait or are being handled

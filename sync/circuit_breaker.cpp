@@ -84,9 +84,11 @@ void check(const circuit_options& o) {
 class circuit : public std::enable_shared_from_this<circuit> {
  public:
   circuit(circuit_options options, std::string name)
-      : options_(std::move(options)), name_(std::move(name)), recent_(options_.window) {
+      : options_(std::move(options)),
+        name_(std::move(name)),
+        recent_(options_.window),
+        reset_after_(options_.reset_timeout) {
     check(options_);
-    reset_after_ = options_.reset_timeout;
   }
 
   const std::string& name() const noexcept { return name_; }

@@ -158,10 +158,11 @@ rate_decision sliding_counter::take(state& s, std::size_t n, rate_clock now) con
   return d;
 }
 
-token_bucket::token_bucket(const token_bucket_options& o) : options_(o), origin_(detail::time_here()) {
+// The product wraps around where the checks fail, and nobody sees it.
+token_bucket::token_bucket(const token_bucket_options& o)
+    : options_(o), full_(o.capacity * ticks(o.interval)), origin_(detail::time_here()) {
   check(o.capacity, o.interval);
   check(o.refill, o.interval);
-  full_ = o.capacity * ticks(o.interval);
 }
 
 std::int64_t token_bucket::step_of(rate_clock t) const noexcept { return (t - origin_) / options_.interval; }

@@ -149,7 +149,7 @@ class token_bucket {
   std::int64_t step_of(rate_clock t) const noexcept;
 
   options options_;
-  std::uint64_t full_ = 0;
+  std::uint64_t full_;
   rate_clock origin_;
 };
 
