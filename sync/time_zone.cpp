@@ -317,6 +317,12 @@ std::optional<std::vector<std::byte>> read_file(const std::string& path) {
   return octets;
 }
 
+time_zone zone_of_file(const std::string& path, std::string name) {
+  auto file = read_file(path);
+  if (!file) throw os_error(ENOENT, "time_zone", path);
+  return time_zone::from_tzif(*file, std::move(name));
+}
+
 bool is_zone_name(std::string_view name) {
   if (name.empty() || name.size() > 200 || name.front() == '/' || name.find("..") != std::string_view::npos)
     return false;
@@ -352,10 +358,7 @@ time_zone time_zone::load(std::string_view name) {
   static std::map<std::string, time_zone, std::less<>> loaded;
   std::lock_guard lock(mutex);
   if (auto found = loaded.find(name); found != loaded.end()) return found->second;
-  auto path = fmt::format("/usr/share/zoneinfo/{}", name);
-  auto file = detail::read_file(path);
-  if (!file) throw os_error(ENOENT, "time_zone", path);
-  auto zone = from_tzif(*file, std::string(name));
+  auto zone = detail::zone_of_file(fmt::format("/usr/share/zoneinfo/{}", name), std::string(name));
   loaded.emplace(name, zone);
   return zone;
 }
@@ -366,6 +369,7 @@ time_zone time_zone::local() {
     if (name.empty()) return {};
     if (name.front() == ':') name.remove_prefix(1);
     if (name.starts_with("/usr/share/zoneinfo/")) name.remove_prefix(20);
+    if (name.starts_with('/')) return detail::zone_of_file(std::string(name), std::string(name));
     try {
       return load(name);
     } catch (const error&) {

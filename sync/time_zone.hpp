@@ -49,7 +49,7 @@ class time_zone {
   /// @throws weir::error ENOENT, or ERR_INVALID_ARG_VALUE for a name that is no name or a file that is no zone
   static time_zone load(std::string_view name);
 
-  /// The zone of this process: TZ if set (a name or a POSIX rule), else /etc/localtime, else UTC.
+  /// The zone of this process: TZ if set (a name, a path or a POSIX rule), else /etc/localtime, else UTC.
   static time_zone local();
 
   /// From the octets of a TZif file. @throws weir::error ERR_INVALID_ARG_VALUE

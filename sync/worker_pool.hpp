@@ -278,7 +278,8 @@ class [[nodiscard]] pool_event_awaiter : private weir::detail::wait {
 /// owner goes on at once with ERR_TIMEOUT: the thread cannot be killed, so it is replaced, and ends when it comes
 /// back. Hence what a job with a timeout refers to must outlive it: give it values.
 ///
-/// Any task of any runtime may use the pool, on any worker. It must outlive the awaits on it.
+/// Any task of any runtime may use the pool, on any worker. It must outlive the awaits on it. A job that waits for
+/// another of the same pool keeps its thread meanwhile: with as many of those as threads, none goes on.
 class worker_pool {
  public:
   /// Starts the threads. @throws weir::error EAGAIN where the system gives none

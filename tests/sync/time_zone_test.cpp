@@ -10,6 +10,7 @@
 #include <ctime>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -73,9 +74,42 @@ TEST(TimeZone, tells_gaps_and_overlaps) {
   EXPECT_EQ(samoa.to_sys(clock_time(2011, 12, 30, 12)).first, utc(2011, 12, 30, 10));
 }
 
+// Puts the environment back as it was.
+struct kept_tz {
+  kept_tz() {
+    if (const char* before = std::getenv("TZ")) value = before;
+  }
+  kept_tz(const kept_tz&) = delete;
+  kept_tz& operator=(const kept_tz&) = delete;
+  ~kept_tz() {
+    if (value) {
+      ::setenv("TZ", value->c_str(), 1);
+    } else {
+      ::unsetenv("TZ");
+    }
+    ::tzset();
+  }
+  std::optional<std::string> value;
+};
+
+TEST(TimeZone, of_the_process_is_what_TZ_says) {
+  kept_tz kept;
+  auto offset_with = [](const char* tz) {
+    ::setenv("TZ", tz, 1);
+    return time_zone::local().at(utc(2026, 7, 1)).offset;
+  };
+  EXPECT_EQ(offset_with("Europe/Berlin"), 2h);
+  EXPECT_EQ(offset_with(":Asia/Kolkata"), 5h + 30min);
+  EXPECT_EQ(offset_with("/usr/share/zoneinfo/Asia/Tokyo"), 9h);
+  EXPECT_EQ(offset_with("EST5EDT,M3.2.0,M11.1.0"), -4h);
+  EXPECT_EQ(offset_with(""), 0s);
+  EXPECT_EQ(offset_with("UTC"), 0s);
+  EXPECT_THROW(offset_with("Middle of Nowhere"), error);
+  EXPECT_THROW(offset_with("/nowhere"), error);
+}
+
 TEST(TimeZone, agrees_with_the_system) {
-  const char* before = std::getenv("TZ");
-  std::string kept = before != nullptr ? before : "";
+  kept_tz kept;
   for (const char* name : {"Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe",
                            "Africa/Casablanca", "Europe/Dublin", "America/Sao_Paulo"}) {
     auto zone = time_zone::load(name);
@@ -88,12 +122,6 @@ TEST(TimeZone, agrees_with_the_system) {
       ASSERT_EQ(zone.at(when).offset.count(), broken.tm_gmtoff) << name << " " << seconds_of;
     }
   }
-  if (before != nullptr) {
-    ::setenv("TZ", kept.c_str(), 1);
-  } else {
-    ::unsetenv("TZ");
-  }
-  ::tzset();
 }
 
 TEST(TimeZone, reads_posix_rules) {

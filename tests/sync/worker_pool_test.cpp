@@ -1,3 +1,4 @@
+#include <weir/core/cpus.hpp>
 #include <weir/sync/worker_pool.hpp>
 #include <weir/weir.hpp>
 
@@ -59,6 +60,11 @@ TEST(WorkerPool, completes_with_what_a_function_or_a_coroutine_returns) {
     EXPECT_EQ(shared, 2);
     EXPECT_EQ(co_await pool.shutdown(), 0U);
   }());
+}
+
+TEST(WorkerPool, has_as_many_threads_as_the_process_may_use_unless_told_otherwise) {
+  EXPECT_EQ(worker_pool().size(), available_parallelism());
+  EXPECT_EQ(worker_pool({.threads = 3}).size(), 3U);
 }
 
 TEST(WorkerPool, hands_an_exception_to_the_owner_and_keeps_the_thread) {
@@ -484,6 +490,58 @@ TEST(C2_SYS_05, pool_keeps_its_size_and_its_word_through_failures_and_timeouts) 
     EXPECT_EQ(figures.completed, 38U);
     block.open = true;
     EXPECT_EQ(co_await pool.shutdown(), 0U);
+  }());
+}
+
+// Threads that crash, jobs that overrun and a shutdown in the middle of it all, with the figures looked at all along.
+TEST(C1_SYS_26, thread_pool_is_as_large_as_it_was_made_and_knows_what_it_does) {
+  run_with(1, []() -> task<> {
+    gate block;
+    std::atomic<int> inits{0}, crashes{0};
+    auto init = [&](unsigned) -> task<> {
+      if (inits.fetch_add(1) < 2) set_timeout([] { throw std::runtime_error("crash"); }, 5ms);
+      co_return;
+    };
+    worker_pool pool({.threads = 4, .init = init, .on_worker_exit = [&](const worker_exit& e) {
+                        if (e.reason == worker_exit_reason::crashed) ++crashes;
+                      }});
+    auto check = [&] {
+      auto now = pool.statistics();
+      EXPECT_EQ(now.total, 4U);
+      EXPECT_EQ(now.busy + now.idle, now.total);
+      EXPECT_EQ(now.threads.size(), 4U);
+    };
+    co_await until([&] {
+      check();
+      return crashes == 2;
+    });
+    int settled = 0;
+    co_await with_scope([&](scope& s) -> task<> {
+      for (int i = 0; i < 200; ++i) {
+        static_cast<void>(s.spawn_local([&, i]() -> task<> {
+          auto late = i < 3 ? 5ms : 0ms;
+          static_cast<void>(co_await attempt(pool.run({.timeout = late}, [&block, late]() -> task<> {
+            if (late != 0ms) block.pass();
+            co_await sleep(1ms);
+          })));
+          ++settled;
+        }));
+      }
+      while (settled < 150) {
+        check();
+        co_await sleep(1ms);
+      }
+      co_await until([&] { return pool.statistics().timed_out == 3; });
+      check();
+      block.open = true;
+      EXPECT_EQ(co_await pool.shutdown({.grace = 0ns}), 0U);
+    });
+    EXPECT_EQ(settled, 200);
+    auto last = pool.statistics();
+    EXPECT_EQ(last.completed + last.failed + last.timed_out + last.cancelled + last.terminated, 200U);
+    EXPECT_EQ(last.timed_out, 3U);
+    EXPECT_EQ(last.replaced, 5U);
+    EXPECT_EQ(last.total + last.stuck, 0U);
   }());
 }
 
