@@ -109,7 +109,7 @@ TEST(Scheduler, runs_by_cron_over_long_times) {
   on_virtual_clock([]() -> task<> {
     std::vector<long long> weekly, monthly;
     scheduler jobs(on_virtual_time());
-    jobs.add("weekly", "0 9 * * 1", noting(weekly));  // which the seed never ran
+    jobs.add("weekly", "0 9 * * 1", noting(weekly));  // farther away than a day
     jobs.add("monthly", "@monthly", noting(monthly));
     co_await run_for(jobs, days(60));
     EXPECT_EQ(weekly.size(), 8U);
@@ -193,7 +193,7 @@ TEST(Scheduler, keeps_to_its_limit_of_concurrent_runs_and_drops_none) {
       static_cast<void>(s.spawn_local(&scheduler::run, &jobs));
       co_await sleep(1500ms);
       EXPECT_EQ(jobs.status("job 5")->waiting, 1U);
-      EXPECT_TRUE(jobs.remove("job 5"));  // the seed's postponed run could not be stopped
+      EXPECT_TRUE(jobs.remove("job 5"));  // a run that waits for a place can be stopped too
       EXPECT_TRUE(jobs.pause("job 4"));
       co_await sleep(10s);
       co_await jobs.stop();
@@ -249,7 +249,7 @@ TEST(Scheduler, failing_job_stays_scheduled) {
   });
 }
 
-// The seed re-armed a job that was cancelled while it ran.
+// The end of a run is where a job is armed anew: not one that has gone meanwhile.
 TEST(Scheduler, job_removed_during_its_run_ends_it_and_does_not_come_back) {
   on_virtual_clock([]() -> task<> {
     int begun = 0, ended = 0;

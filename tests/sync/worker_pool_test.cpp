@@ -196,7 +196,7 @@ TEST(WorkerPool, refuses_more_jobs_than_may_wait) {
   }());
 }
 
-// The seed's pool shrank with each timeout, and let the owner of a crashed worker's job wait for ever.
+// A pool that only takes the thread away shrinks with each timeout.
 TEST(WorkerPool, gives_up_on_a_job_that_overruns_and_replaces_its_thread) {
   run_with(1, []() -> task<> {
     gate block;
