@@ -321,6 +321,7 @@ TEST(C2_SYS_02, file_reader_with_a_limit_keeps_order_and_puts_a_missing_file_in_
     check(co_await map_limit_settled(names, 3, read));
     concurrency_limit limit(3);
     std::vector<task<std::string>> reads;
+    reads.reserve(names.size());
     for (const auto& each : names) {
       reads.push_back([](concurrency_limit& gate, const std::string& path, auto& reader) -> task<std::string> {
         co_return co_await gate.run([&] { return reader(path); });

@@ -67,6 +67,7 @@ TEST(Mutex, skips_a_waiter_that_was_cancelled) {
              mutex m;
              std::vector<int> order;
              std::vector<join_handle<>> handles;
+             handles.reserve(5);
              auto held = co_await m.lock();
              for (int i = 0; i < 5; ++i) {
                handles.push_back(s.spawn_local(lock_and_note, std::ref(m), std::ref(order), i));

@@ -251,7 +251,7 @@ TEST(PriorityQueue, does_not_take_a_hook_that_throws_for_a_failure_of_the_work) 
           });
           co_return;
         },
-        {.on_child_failure = [&](std::exception_ptr why) { reported = failure(why).message(); }});
+        {.on_child_failure = [&](std::exception_ptr why) { reported = failure(std::move(why)).message(); }});
     EXPECT_EQ(calls, 1);
     EXPECT_EQ(reported, "bad hook");
   }());

@@ -43,6 +43,7 @@ TEST(WaitGroup, is_told_by_threads_and_may_end_with_the_wait) {
         std::atomic<int> done{0};
         work->add(3);
         std::vector<std::thread> threads;
+        threads.reserve(3);
         for (int n = 0; n < 3; ++n) {
           threads.emplace_back([&] {
             done.fetch_add(1);
