@@ -75,7 +75,6 @@ void stream_core::conclude(std::exception_ptr why, outcome how) noexcept {
   waiter_list woken[3];
   std::shared_ptr<watcher> told;
   std::function<void(std::exception_ptr)> hook;
-  bool discards = false;
   {
     spin_guard guard(lock_);
     if (is_closed()) return;
@@ -87,23 +86,19 @@ void stream_core::conclude(std::exception_ptr why, outcome how) noexcept {
     woken[0] = takers_.take();
     woken[1] = givers_.take();
     woken[2] = watchers_.take();
-    discards = !in_use_;
-    if (discards) in_use_ = true;  // by us
+    enter();
   }
   if (hook) hook(why);
   close_end(why);
   if (told) told->failed(*this, why);
-  if (discards) discard();
+  leave();
   for (auto& each : woken) wake(each);
 }
 
 void stream_core::leave() noexcept {
   {
     spin_guard guard(lock_);
-    if (!is_closed()) {
-      in_use_ = false;
-      return;
-    }
+    if (--users_ != 0 || !is_closed()) return;
   }
   discard();
 }

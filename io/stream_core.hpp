@@ -223,7 +223,7 @@ class stream_core {
   virtual void discard() noexcept = 0;
 
   /// Marks the source or sink as in use, under the lock; while it is, nobody destroys it.
-  void enter() noexcept { in_use_ = true; }
+  void enter() noexcept { ++users_; }
   void leave() noexcept;
 
   mutable weir::detail::spin_lock lock_;
@@ -239,7 +239,7 @@ class stream_core {
 
  private:
   std::shared_ptr<watcher> watcher_;
-  bool in_use_ = false;
+  unsigned users_ = 0;  // of the source or sink; the last one to leave a closed stream destroys it
 };
 
 /// A place where a cancelled task stops, and one that has had no reason to wait for long lets others run.
