@@ -194,7 +194,10 @@ TEST(Mutex, is_shared_by_runtimes_of_several_threads) {
   mutex m;
   std::uint64_t count = 0;
   auto times = rounds(20'000);
+  std::atomic<int> running{0};
   auto add = [&]() -> task<> {
+    running.fetch_add(1);  // both at once, or neither
+    weir::testing::hold_until([&] { return running.load() == 2; });
     for (std::size_t i = 0; i < times; ++i) {
       auto held = co_await m.lock();
       ++count;
