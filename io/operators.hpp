@@ -505,8 +505,7 @@ auto flat_map(F each) {
   });
 }
 
-/// The first `count` items; no more are asked for, and the source is dropped then, unless it is a readable: that goes
-/// with the operator.
+/// The first `count` items; then the source is dropped without being asked for more.
 inline auto take(std::size_t count) {
   return stage([count]<class S>(S&& from) { return streams::taking_source<S>(std::forward<S>(from), count); });
 }

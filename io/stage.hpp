@@ -106,12 +106,6 @@ running_child start_child(scope& owner, bool local, F&& function, A&&... argumen
                              : owner.spawn(std::forward<F>(function), std::forward<A>(arguments)...));
 }
 
-/// Whether a source rests on a readable: to destroy one that is a stage of a pipeline would be that one's failure.
-template <class S>
-inline constexpr bool holds_stream = requires { requires S::holds_stream; };
-template <class T>
-inline constexpr bool holds_stream<readable<T>> = true;
-
 /// Base of a source that reads another one, `S`: an object, or a reference to one that is only borrowed.
 ///
 /// A cancelled `next` has lost nothing, and may be called again, unless the source below does not survive that or an
@@ -119,22 +113,23 @@ inline constexpr bool holds_stream<readable<T>> = true;
 template <class S>
 class reading {
  public:
-  static constexpr bool holds_stream = streams::holds_stream<std::remove_reference_t<S>>;
-
   explicit reading(S&& from) : from_(std::forward<S>(from)) {}
 
   /// After a `next` that was cancelled: whether something was lost by it.
   bool closed() const noexcept { return in_hand_ || !survives_cancel(from_); }
 
-  /// Tells the source below, unless it is borrowed.
+  /// Tells the source below, unless it is borrowed. Without a reason it is only let go, which for a stream that is a
+  /// stage of a pipeline is no failure.
   void destroy(const std::exception_ptr& why) noexcept {
-    if constexpr (!std::is_lvalue_reference_v<S>) tell_destroyed(from_, why);
+    if constexpr (!std::is_lvalue_reference_v<S>) {
+      if (why) tell_destroyed(from_, why);
+    }
   }
 
  protected:
-  /// Lets the source below go before its time. One that is borrowed stays; one that is a stream goes with this object.
+  /// Lets the source below go before its time; one that is borrowed stays.
   void drop_source() noexcept {
-    if constexpr (!std::is_lvalue_reference_v<S> && !holds_stream) [[maybe_unused]]
+    if constexpr (!std::is_lvalue_reference_v<S>) [[maybe_unused]]
       S gone = std::move(from_);
   }
 

@@ -207,7 +207,7 @@ TEST(Operators, join_to_one_stage) {
 TEST(Operators, are_stages_of_a_pipeline) {
   auto sum = run_with(1, []() -> task<int> {
     readable<int> numbers(count_to(10));
-    co_return co_await pipeline(std::move(numbers), filter(even), map(twice), take(3) | reduce(0, std::plus<>()));
+    co_return co_await pipeline(std::move(numbers), filter(even), map(twice), take(3), reduce(0, std::plus<>()));
   }());
   EXPECT_EQ(sum, 24);
 }
