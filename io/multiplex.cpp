@@ -78,6 +78,8 @@ class multiplex_state {
     if (next_id_ >= 0x80000000U) throw error(errc::err_out_of_range, "All stream ids have been used");
     auto made = std::make_shared<channel>(next_id_, options_.window);
     channels_.emplace(next_id_, made);
+    frames_.queue.push_nowait(
+        frame{next_id_, data, {}});  // under the lock: streams are opened in order of their numbers
     next_id_ += 2;
     return made;
   }

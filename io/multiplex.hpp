@@ -6,8 +6,9 @@
 //   stream  4 bytes   odd: opened by the initiator, even: by the other side
 //   type    1 byte    0 data, 1 end (no payload), 2 reset (no payload), 3 window (payload: 4 bytes)
 //   length  4 bytes   of the payload
-// A stream is opened by its first frame, of type 0 or 1. Each side may send `window` bytes of a stream before the other
-// has allowed more by window frames. Both sides must be given the same window.
+// A stream is opened by its first frame, of type 0 or 1; each side opens them in ascending order. Each side may send
+// `window` bytes of a stream before the other has allowed more by window frames. Both sides must be given the same
+// window.
 #pragma once
 
 #include <weir/core/buffer.hpp>
@@ -54,7 +55,7 @@ class [[nodiscard]] multiplexer {
   /// Destroys what is still open.
   ~multiplexer();
 
-  /// A new stream. The other side learns of it by the first write or end. A duplex of which a side is destroyed before
+  /// A new stream, of which the other side learns at once. A duplex of which a side is destroyed before
   /// its end is reset: both sides of it fail, here and there.
   /// @throws weir::error what the connection failed with; ERR_OUT_OF_RANGE once all 2^31 ids are used up
   duplex<buffer> open();
