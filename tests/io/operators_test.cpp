@@ -10,8 +10,11 @@
 #include <weir/core/scope.hpp>
 #include <weir/io/collect.hpp>
 #include <weir/io/concurrent.hpp>
+#include <weir/io/merge.hpp>
 #include <weir/io/pipeline.hpp>
+#include <weir/io/tee.hpp>
 
+#include "tests/support/cancel_at.hpp"
 #include "tests/support/concurrency.hpp"
 #include "tests/support/run.hpp"
 #include "tests/support/sockets.hpp"
@@ -324,6 +327,72 @@ TEST(Operators, let_others_run_while_everything_is_ready) {
              EXPECT_TRUE(ran);
              EXPECT_LT(asked, 100'000);
            }));
+}
+
+// Cancelled at every suspension, one after the other; what is left is read afterwards, and nothing may be missing.
+
+/// Waits before each item, and loses none when that is cancelled.
+struct slow_numbers {
+  static constexpr bool cancel_safe = true;
+  int last = 12;
+  int at = 0;
+  task<std::optional<int>> next() {
+    co_await yield();
+    if (at == last) co_return std::nullopt;
+    co_return ++at;
+  }
+};
+
+template <class S>
+task<> drain(S& from, ints& into) {
+  while (auto item = co_await from.next()) {
+    if constexpr (std::is_same_v<decltype(item), std::optional<int>>) {
+      into.push_back(*item);
+    } else {
+      into.insert(into.end(), item->begin(), item->end());
+    }
+  }
+}
+
+template <class S>
+task<ints> drain_twice(S from) {
+  ints all;
+  auto first = co_await attempt(drain(from, all));
+  if (!first) {
+    EXPECT_FALSE(from.closed());
+    co_await shield(drain(from, all));
+  }
+  co_return all;
+}
+
+template <class Make>
+void lose_nothing(Make make, const ints& expected) {
+  auto runs = cancel_at_every_suspension(make, [&](const result<ints>& outcome) {
+    ASSERT_TRUE(outcome) << outcome.failure().message();
+    EXPECT_EQ(*outcome, expected);
+  });
+  EXPECT_GT(runs, 5U);
+}
+
+TEST(Operators, lose_nothing_wherever_they_are_cancelled) {
+  lose_nothing([] { return drain_twice(slow_numbers() | map(twice) | batch(5)); },
+               (ints{2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24}));
+  lose_nothing([] { return drain_twice(slow_numbers() | filter(even_later) | drop(1) | take(3)); }, (ints{4, 6, 8}));
+  lose_nothing([] { return drain_twice(slow_numbers() | flat_map([](int i) { return ints{i, i}; }) | drop(20)); },
+               (ints{11, 11, 12, 12}));
+  lose_nothing(
+      [] {
+        return drain_twice(slow_numbers() | zip(slow_numbers{.last = 4}) |
+                           map([](std::pair<int, int> both) { return both.first * both.second; }));
+      },
+      (ints{1, 4, 9, 16}));
+  lose_nothing(
+      [] {
+        auto branches = tee(slow_numbers{.last = 6}, 2);
+        return drain_twice(std::move(branches[0]) | zip(std::move(branches[1])) |
+                           map([](std::pair<int, int> both) { return both.first + both.second; }));
+      },
+      (ints{2, 4, 6, 8, 10, 12}));
 }
 
 // Several at a time
