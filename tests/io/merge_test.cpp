@@ -52,7 +52,7 @@ TEST_P(MergeOnWorkers, gives_all_items_and_keeps_the_order_of_each_source) {
            }));
 }
 
-// The seed's merge of nothing never ended (C1-ST-44).
+// An earlier merge of nothing never ended (C1-ST-44).
 TEST(Merge, of_nothing_ends_at_once) {
   run_with(1, with_scope([](scope& s) -> task<> {
              EXPECT_EQ(co_await (merge(s, std::vector<generator<int>>()) | to_vector()), ints{});

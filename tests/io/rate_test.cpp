@@ -53,7 +53,7 @@ TEST(Throttle, lets_a_burst_pass_and_then_holds_the_rate) {
   }());
 }
 
-// The seed's mean over the whole life let bursts pass without bound (C1-BP-09).
+// An earlier mean over the whole life let bursts pass without bound (C1-BP-09).
 TEST(Throttle, saves_up_no_more_than_the_burst) {
   run_virtually([]() -> task<> {
     auto items = count_to(30) | throttle({.per_second = 100, .burst = 10});
@@ -116,7 +116,7 @@ TEST(TimedBatch, is_handed_out_when_it_is_full) {
   }));
 }
 
-// The seed began its time anew with each item, so that a trickle was never handed out (C0-STR-18).
+// An earlier design began its time anew with each item, so that a trickle was never handed out (C0-STR-18).
 TEST(TimedBatch, waits_for_its_first_item_only_so_long) {
   run_virtually(with_scope([](scope& s) -> task<> {
     auto batches = count_every(30ms, 8) | batch(s, {.size = 100, .within = 100ms});
@@ -165,7 +165,7 @@ TEST(IdleTimeout, fails_when_the_source_is_silent_for_too_long) {
   }());
 }
 
-// The seed counted the bytes twice (C0-STR-27), and divided by no time and no chunks (C1-BP-09, 16).
+// An earlier design counted the bytes twice (C0-STR-27), and divided by no time and no chunks (C1-BP-09, 16).
 TEST(Measure, counts_what_passes_and_changes_nothing) {
   run_virtually([]() -> task<> {
     meter by;
@@ -227,7 +227,7 @@ struct flaky {
   }
 };
 
-// The seed sent again what had been sent (C1-ST-46).
+// An earlier design sent again what had been sent (C1-ST-46).
 TEST(Retry, goes_on_where_it_stopped_and_sends_nothing_twice) {
   run_virtually([]() -> task<> {
     flaky source;

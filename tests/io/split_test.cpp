@@ -121,7 +121,7 @@ TEST(Split, shares_the_memory_of_the_chunk) {
   }());
 }
 
-// The seed's re-chunker never finished its last piece (C0-STR-26).
+// An earlier re-chunker never finished its last piece (C0-STR-26).
 TEST(Rechunk, gives_pieces_of_one_size_and_the_rest) {
   EXPECT_EQ(however_cut("abcdefgh", [] { return rechunk(3); }), (strings{"abc", "def", "gh"}));
   EXPECT_EQ(however_cut("abcdef", [] { return rechunk(3); }), (strings{"abc", "def"}));

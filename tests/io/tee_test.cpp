@@ -123,7 +123,7 @@ TEST(Tee, ends_all_together_if_told_so) {
   }());
 }
 
-// The seed's fork had no error path at all (C1-ST-43).
+// An earlier fork had no error path at all (C1-ST-43).
 TEST(Tee, hands_the_failure_of_the_source_to_all_behind_what_is_queued) {
   run_with(1, []() -> task<> {
     auto failing = []() -> generator<int> {
