@@ -62,7 +62,7 @@ class pumped_source {
   template <class P>
   pumped_source(scope& owner, bool local, P&& pump, pushed_readable<T>&& ends)
       : out_(std::move(ends.stream)),
-        child_(start_child(owner, local, run<P>, std::move(pump), std::move(ends.queue))) {}
+        child_(start_child(owner, local, run<P>, std::forward<P>(pump), std::move(ends.queue))) {}
 
   template <class P>
   static task<void> run(P pump, output<T> to) {

@@ -158,7 +158,8 @@ class multiplex_state {
     forget_if_over(which);
     try {
       frames_.queue.push_nowait(frame{which.id, reset, {}});
-    } catch (...) {  // the connection is over, and the other side will know
+    } catch (...) {
+      return;  // the connection is over, and the other side will know
     }
   }
 

@@ -293,7 +293,7 @@ auto first_stage(plan& p, S&& from) {
     return p.noted(side_of<S>(from.readable_side()));
   } else if constexpr (source<kind>) {
     static_assert(!std::is_lvalue_reference_v<S>, "a source that is not a readable is moved into the pipeline");
-    return p.noted(readable<source_value<kind>>(std::move(from)));
+    return p.noted(readable<source_value<kind>>(std::forward<S>(from)));
   } else {
     static_assert(pull_function<kind>, "the first stage must be a source, or a function that gives chunks");
     return p.noted(readable<pulled_value<kind>>(kind(std::forward<S>(from))));

@@ -242,7 +242,10 @@ class readable_state final : public stream_core {
       if (blocked) ++refused_;
       if (blocked && !always) return pushed::full;
       enqueue(std::move(chunk));
-      if (below != nullptr && !(*below = !full()) && !blocked) ++refused_;
+      if (below != nullptr) {
+        *below = !full();
+        if (!*below && !blocked) ++refused_;
+      }
       woken = takers_.take();
     }
     wake(woken);
@@ -321,7 +324,8 @@ class readable_state final : public stream_core {
       }
     } catch (const cancelled&) {
       of->conclude(std::current_exception(), outcome::destroyed);
-    } catch (...) {  // the reader gets it
+    } catch (...) {
+      co_return;  // the reader gets it
     }
   }
   bool begin_read_ahead() {
@@ -685,7 +689,7 @@ class [[nodiscard]] readable {
     requires(std::same_as<source_value<S>, T> && !std::same_as<std::remove_cvref_t<S>, readable> &&
              !std::is_lvalue_reference_v<S>)
   explicit readable(S&& from, stream_options<T> options = {})
-      : readable(std::make_unique<streams::source_of<T, S>>(std::move(from)), std::move(options)) {}
+      : readable(std::make_unique<streams::source_of<T, S>>(std::forward<S>(from)), std::move(options)) {}
 
   /// A stream of what `pull()` or `pull(size)` gives, a function that returns task<std::optional<T>>. It is called once
   /// for each demand, never while a call is under way, and no more after it gave nullopt or threw. `size`, in bytes or
@@ -794,7 +798,7 @@ class [[nodiscard]] readable {
   template <class F>
   static std::unique_ptr<streams::chunk_source<T>> make_pull(F&& pull, bool cancel_safe) {
     static_assert(std::same_as<streams::pulled_value<F>, T>, "the function gives another type than the stream");
-    return std::make_unique<streams::pull_source<T, F>>(std::move(pull), cancel_safe);
+    return std::make_unique<streams::pull_source<T, F>>(std::forward<F>(pull), cancel_safe);
   }
 
   streams::readable_share<T> state_;

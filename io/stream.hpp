@@ -8,7 +8,7 @@
 //   push(), push(null)           make_pushed_readable, or a function that returns chunks
 //   write() === false, drain     write_nowait and drain, or just co_await w.write(chunk)
 //   pipe                         pipeline (io/pipeline.hpp): it also forwards errors and destroys all stages
-//   pipe to several              tee (io/operators.hpp);  unpipe: cancel the pipe()
+//   pipe to several              tee (io/tee.hpp);  unpipe: cancel the pipe()
 //   setEncoding                  the operator text() (io/operators.hpp)
 //   Symbol.asyncIterator         while (auto chunk = co_await r.next())
 #pragma once
@@ -163,8 +163,8 @@ class [[nodiscard]] transform : public duplex<In, Out> {
  private:
   template <class F, class G>
   transform(pushed_readable<Out>&& out, F&& each, G&& flush, stream_options<In>&& options)
-      : duplex<In, Out>(writable<In>(streams::transform_sink<In, Out, F, G>(std::move(each), std::move(flush),
-                                                                            std::move(out.queue)),
+      : duplex<In, Out>(writable<In>(streams::transform_sink<In, Out, F, G>(
+                                         std::forward<F>(each), std::forward<G>(flush), std::move(out.queue)),
                                      std::move(options)),
                         std::move(out.stream)) {}
 };

@@ -71,7 +71,7 @@ bool stream_core::abandoned() const noexcept {
   return outcome_ == outcome::abandoned;
 }
 
-void stream_core::conclude(std::exception_ptr why, outcome how) noexcept {
+void stream_core::conclude(const std::exception_ptr& why, outcome how) noexcept {
   waiter_list woken[3];
   std::shared_ptr<watcher> told;
   std::function<void(std::exception_ptr)> hook;

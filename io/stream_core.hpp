@@ -212,7 +212,7 @@ class stream_core {
   enum class outcome : std::uint8_t { open, complete, abandoned, destroyed };
 
   /// Ends the stream, once. Calls the hook and `close_end`, wakes all who wait.
-  void conclude(std::exception_ptr why, outcome how) noexcept;
+  void conclude(const std::exception_ptr& why, outcome how) noexcept;
 
   bool is_closed() const noexcept { return outcome_ != outcome::open; }
   bool is_complete() const noexcept { return outcome_ == outcome::complete; }

@@ -523,7 +523,7 @@ class [[nodiscard]] writable {
     requires(requires(S& s, T chunk) { s.write(std::move(chunk)); } && !std::same_as<S, writable> &&
              !std::is_lvalue_reference_v<S>)
   explicit writable(S&& to, stream_options<T> options = {})
-      : writable(std::make_unique<streams::sink_of<T, S>>(std::move(to)), std::move(options)) {}
+      : writable(std::make_unique<streams::sink_of<T, S>>(std::forward<S>(to)), std::move(options)) {}
 
   /// A stream into `write(chunk)`, a function that returns task<> or nothing. The next call begins when this one is
   /// over. It lives as long as the stream is open.

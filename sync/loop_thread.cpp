@@ -49,7 +49,7 @@ native_thread::native_thread(std::function<void()> body, const thread_options& o
   if (why == 0) why = pthread_create(&thread_, &attributes, run_thread, begin.get());
   pthread_attr_destroy(&attributes);
   if (why != 0) throw os_error(why, "pthread_create", options.name);
-  static_cast<void>(begin.release());  // the thread's
+  [[maybe_unused]] start* theirs = begin.release();
   running_ = true;
 }
 

@@ -472,6 +472,7 @@ job_status scheduler_state::describe(const record& job) {
 std::vector<job_status> scheduler_state::status() const {
   std::lock_guard lock(mutex_);
   std::vector<record_ptr> all;
+  all.reserve(jobs_.size());
   for (const auto& [name, job] : jobs_) all.push_back(job);
   std::sort(all.begin(), all.end(), [](auto& a, auto& b) { return a->id < b->id; });
   std::vector<job_status> found;

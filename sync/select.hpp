@@ -147,7 +147,7 @@ class [[nodiscard]] select_awaiter {
   using value_type = selection_of<A...>;
 
   select_awaiter(select_options options, A&&... arms) : prefer_(options.prefer), arms_(std::move(arms)...) {}
-  select_awaiter(select_awaiter&& other) : prefer_(other.prefer_), arms_(std::move(other.arms_)) {}
+  select_awaiter(select_awaiter&& other) noexcept : prefer_(other.prefer_), arms_(std::move(other.arms_)) {}
   select_awaiter& operator=(select_awaiter&&) = delete;
   ~select_awaiter() = default;
 

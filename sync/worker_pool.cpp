@@ -22,7 +22,6 @@ namespace detail {
 using std::chrono::nanoseconds;
 using std::chrono::steady_clock;
 using weir::detail::fiber;
-using weir::detail::waiter;
 using weir::detail::waiter_list;
 
 /// One thread of the pool. What is not said to be the thread's own is under the pool's lock.
@@ -145,7 +144,7 @@ class pool_state : public std::enable_shared_from_this<pool_state> {
  public:
   explicit pool_state(worker_pool_options given) : options(std::move(given)) {
     if (options.threads == 0) options.threads = available_parallelism();
-    options.runtime = one_worker(std::move(options.runtime));
+    options.runtime = one_worker(options.runtime);
   }
   pool_state(const pool_state&) = delete;
   pool_state& operator=(const pool_state&) = delete;
@@ -157,7 +156,7 @@ class pool_state : public std::enable_shared_from_this<pool_state> {
 
   // On a pool's thread.
   void came_up(pool_thread& t) noexcept;
-  bool take(pool_thread& t, fiber& f, bool& parked) noexcept;
+  bool take(pool_thread& t, fiber& f, bool& stopped) noexcept;
   bool unpark(pool_thread& t) noexcept;
   void finished(pool_thread& t, bool crashed) noexcept;
   void ended(pool_thread& t, worker_exit_reason reason, std::exception_ptr why) noexcept;
