@@ -150,7 +150,7 @@ class stream_core {
   stream_core& operator=(const stream_core&) = delete;
 
   /// Ends the stream before its time; without effect if it is over.
-  void destroy(std::exception_ptr why) noexcept { conclude(std::move(why), outcome::destroyed); }
+  void destroy(const std::exception_ptr& why) noexcept { conclude(why, outcome::destroyed); }
 
   /// The same, by the owner who wants no more: not a failure for a pipeline.
   void abandon() noexcept { conclude(nullptr, outcome::abandoned); }

@@ -174,20 +174,23 @@ TEST(Loader, makes_one_batch_of_the_loads_of_one_turn_C3_SYS_67) {
     store data;
     co_await with_scope([&](scope& s) -> task<> {
       names users(s, data.function());
+      auto load = [&users](scope& requests, int key) {
+        requests.spawn_local(
+            [](names* from, int wanted) -> task<> {
+              EXPECT_EQ(co_await from->load(wanted), 'v' + std::to_string(wanted));
+            },
+            &users, key);
+      };
       co_await with_scope([&](scope& requests) -> task<> {
-        auto load = [&](int key) {
-          requests.spawn_local(
-              [&users, key]() -> task<> { EXPECT_EQ(co_await users.load(key), 'v' + std::to_string(key)); });
-        };
-        load(1);
-        queue_microtask([&] { load(2); });
-        load(3);
-        requests.spawn_local([&]() -> task<> {
+        load(requests, 1);
+        queue_microtask([&load, &requests] { load(requests, 2); });
+        load(requests, 3);
+        requests.spawn_local([&users]() -> task<> {
           co_await microtask();
           co_await microtask();
           EXPECT_EQ(co_await users.load(4), "v4");
         });
-        set_immediate([&] { load(5); });
+        set_immediate([&load, &requests] { load(requests, 5); });
         co_return;
       });
     });
