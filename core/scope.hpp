@@ -378,7 +378,8 @@ inline bool stopped_from_outside(const fiber& running) noexcept { return running
 /// Completes with the body's result once body, children, their callbacks and timers have all ended and the
 /// `on_exit` cleanups have run. The first failure (of body or child) cancels the others and is rethrown with
 /// the type that it had, later ones attached (`error::attached`). Cancelling the await cancels everything in
-/// the scope and still waits for it. The body runs on the fiber's own worker if that is loop-affine.
+/// the scope and still waits for it. The body runs on the fiber's own worker if that is loop-affine. Its locals go when
+/// it returns, before the children end: what children or callbacks refer to belongs outside the scope.
 template <class F>
 auto with_scope(F body, scope_options options = {}) -> task<detail::awaited_t<std::invoke_result_t<F&, scope&>>> {
   using R = detail::awaited_t<std::invoke_result_t<F&, scope&>>;
