@@ -767,8 +767,8 @@ class [[nodiscard]] readable {
   /// Closes the stream at once and drops what is queued; pending and later reads fail with `why`, or with
   /// ERR_STREAM_PREMATURE_CLOSE. The source is released, as soon as its answer has come if one is being waited for: to
   /// cut that short, cancel the reader. Without effect if the stream has ended or was destroyed.
-  void destroy(std::exception_ptr why = nullptr) noexcept {
-    if (state_) state_->destroy(std::move(why));
+  void destroy(const std::exception_ptr& why = nullptr) noexcept {
+    if (state_) state_->destroy(why);
   }
   void destroy(const error& why) noexcept { destroy(failure(why).exception()); }
 

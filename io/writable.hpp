@@ -576,8 +576,8 @@ class [[nodiscard]] writable {
 
   /// Closes the stream at once and drops what is queued; pending writes fail with `why` or ERR_STREAM_DESTROYED. The
   /// sink is released, when a write that it is busy with has ended. Without effect if the stream is closed.
-  void destroy(std::exception_ptr why = nullptr) noexcept {
-    if (state_) state_->destroy(std::move(why));
+  void destroy(const std::exception_ptr& why = nullptr) noexcept {
+    if (state_) state_->destroy(why);
   }
   void destroy(const error& why) noexcept { destroy(failure(why).exception()); }
 
