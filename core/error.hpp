@@ -72,7 +72,11 @@
   entry(err_unknown_signal, "ERR_UNKNOWN_SIGNAL", "Unknown signal")                                                    \
   entry(err_worker_init_failed, "ERR_WORKER_INIT_FAILED", "Worker initialization failure")                             \
   entry(err_worker_not_running, "ERR_WORKER_NOT_RUNNING", "Worker instance not running")                               \
-  entry(err_worker_terminated, "ERR_WORKER_TERMINATED", "The worker was terminated")
+  entry(err_worker_terminated, "ERR_WORKER_TERMINATED", "The worker was terminated")                                   \
+  entry(err_invalid_file_url_host, "ERR_INVALID_FILE_URL_HOST",                                                        \
+        "File URL host must be \"localhost\" or empty on linux")                                                       \
+  entry(err_invalid_file_url_path, "ERR_INVALID_FILE_URL_PATH", "File URL path must be absolute")                      \
+  entry(err_invalid_url_scheme, "ERR_INVALID_URL_SCHEME", "The URL must be of scheme file")
 // clang-format on
 
 namespace weir {
