@@ -4,6 +4,7 @@
 #pragma once
 
 #include <weir/core/scope.hpp>
+#include <weir/core/spin_lock.hpp>
 #include <weir/io/readable.hpp>
 #include <weir/io/stream_core.hpp>
 
@@ -106,6 +107,15 @@ running_child start_child(scope& owner, bool local, F&& function, A&&... argumen
                              : owner.spawn(std::forward<F>(function), std::forward<A>(arguments)...));
 }
 
+/// A lock that moves with what it guards, as long as nobody else knows of that.
+class movable_lock : public weir::detail::spin_lock {
+ public:
+  movable_lock() = default;
+  movable_lock(movable_lock&&) noexcept {}
+  movable_lock& operator=(movable_lock&&) noexcept { return *this; }
+  ~movable_lock() = default;
+};
+
 /// Base of a source that reads another one, `S`: an object, or a reference to one that is only borrowed.
 ///
 /// A cancelled `next` has lost nothing, and may be called again, unless the source below does not survive that or an
@@ -116,25 +126,34 @@ class reading {
   explicit reading(S&& from) : from_(std::forward<S>(from)) {}
 
   /// After a `next` that was cancelled: whether something was lost by it.
-  bool closed() const noexcept { return in_hand_ || !survives_cancel(from_); }
+  bool closed() const noexcept { return in_hand_ || (!dropped_ && !survives_cancel(from_)); }
 
   /// Tells the source below, unless it is borrowed. Without a reason it is only let go, which for a stream that is a
-  /// stage of a pipeline is no failure.
+  /// stage of a pipeline is no failure. May come from another thread while `next` is under way.
   void destroy(const std::exception_ptr& why) noexcept {
     if constexpr (!std::is_lvalue_reference_v<S>) {
-      if (why) tell_destroyed(from_, why);
+      weir::detail::spin_guard guard(lock_);
+      if (why && !dropped_) tell_destroyed(from_, why);
     }
   }
 
  protected:
   /// Lets the source below go before its time; one that is borrowed stays.
   void drop_source() noexcept {
-    if constexpr (!std::is_lvalue_reference_v<S>) [[maybe_unused]]
-      S gone = std::move(from_);
+    if constexpr (!std::is_lvalue_reference_v<S>) {
+      weir::detail::spin_guard guard(lock_);
+      dropped_ = true;
+      guard.unlock();
+      [[maybe_unused]] S gone = std::move(from_);
+    }
   }
 
   S from_;
   bool in_hand_ = false;
+
+ private:
+  bool dropped_ = false;  // `from_` has been moved from: nothing may be asked of it
+  movable_lock lock_;     // for `dropped_`, between `drop_source` and `destroy`
 };
 
 }  // namespace streams
