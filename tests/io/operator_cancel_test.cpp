@@ -2,6 +2,9 @@
 // nothing may be missing, unless `closed` tells that; and with all that belongs to it, after which nothing may be left.
 #include "tests/io/operator_cases.hpp"
 
+#include <weir/core/error.hpp>
+#include <weir/io/readable.hpp>
+
 #include "tests/support/cancel_at.hpp"
 #include "tests/support/run.hpp"
 
@@ -85,6 +88,31 @@ TEST(OperatorCancel, of_a_wait_loses_nothing_when_it_races_with_an_answer) {
                      } else {
                        EXPECT_EQ(got.values, each.model(numbers_to(l.last))) << each.name << " after " << rounds;
                      }
+                   });
+                   EXPECT_EQ(l.items, 0) << each.name;
+                   EXPECT_EQ(l.sources, 0) << each.name;
+                 });
+             }
+           }));
+}
+
+/// What a pipeline does when another stage fails meanwhile.
+TEST(OperatorCancel, may_be_destroyed_by_another_worker_while_it_is_read) {
+  run_with(3, with_scope([](scope& outer) -> task<void> {
+             for (auto& each : operator_cases()) {
+               for (std::size_t rounds = 0; rounds < 16; ++rounds)
+                 co_await outer.spawn([&each, rounds]() -> task<void> {
+                   ledger l;
+                   l.last = 5;
+                   co_await with_scope([&](scope& s) -> task<void> {
+                     readable<ints> stream(each.make(s, item_source(counting_source(l)), l));
+                     result_source from(readable<ints>(stream.state()));
+                     reading_report got;
+                     auto reader = s.spawn(read_all, std::ref(from), std::ref(got));
+                     for (std::size_t i = 0; i < rounds; ++i) co_await yield();
+                     stream.destroy(error(errc::err_closed, "somebody failed"));
+                     co_await std::move(reader);
+                     if (!got.failures.empty()) EXPECT_EQ(got.failures.front(), "somebody failed") << each.name;
                    });
                    EXPECT_EQ(l.items, 0) << each.name;
                    EXPECT_EQ(l.sources, 0) << each.name;
