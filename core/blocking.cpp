@@ -112,10 +112,7 @@ void blocking_pool::serve(unsigned number) {
     lock.unlock();
     auto* waiter = job->waiter;
     job->run(*job);
-    if (waiter != nullptr) {
-      waiter->unblock();  // the job is gone once its waiter is scheduled
-      schedule(*waiter);
-    }
+    if (waiter != nullptr) wake(*waiter);  // the job is gone then
     lock.lock();
   }
   --alive_;

@@ -2,6 +2,14 @@
 
 namespace weir {
 
+void detail::wake_all(waiter_list released) noexcept {
+  for (auto* each = released.front(); each != nullptr;) {
+    auto* next = each->next;  // the waiter is gone once it is woken
+    wake(*each->who);
+    each = next;
+  }
+}
+
 void event::set() noexcept {
   detail::waiter_list released;
   {
@@ -9,13 +17,7 @@ void event::set() noexcept {
     set_.store(true, std::memory_order_release);
     released = waiters_.take();
   }
-  for (auto* each = released.front(); each != nullptr;) {
-    auto* next = each->next;  // the waiter is gone once it is scheduled
-    auto& who = *each->who;
-    who.unblock();
-    detail::schedule(who);
-    each = next;
-  }
+  detail::wake_all(released);
 }
 
 bool event::awaiter::suspend(detail::fiber& f, std::coroutine_handle<> h) noexcept {
@@ -37,10 +39,7 @@ bool event::awaiter::suspend(detail::fiber& f, std::coroutine_handle<> h) noexce
 
 bool event::awaiter::interrupt(detail::fiber&) noexcept {
   detail::spin_guard guard(on_->lock_);
-  if (!place_.queued) return false;
-  on_->waiters_.erase(place_);
-  place_.stopped = true;
-  return true;
+  return on_->waiters_.give_up(place_);
 }
 
 }  // namespace weir

@@ -46,6 +46,20 @@ class waiter_list {
 
   waiter* front() const noexcept { return head_; }
 
+  /// Appends one that has left its list and will be woken: no cancel may touch it any more.
+  void gather(waiter& w) noexcept {
+    push(w);
+    w.queued = false;
+  }
+
+  /// Takes out one whose wait is cancelled. @return false if it has left the list: then it will be woken
+  bool give_up(waiter& w) noexcept {
+    if (!w.queued) return false;
+    erase(w);
+    w.stopped = true;
+    return true;
+  }
+
   /// Empties the list into the one returned, whose waiters no cancel may touch any more.
   waiter_list take() noexcept {
     waiter_list all = *this;
@@ -58,6 +72,9 @@ class waiter_list {
   waiter* head_ = nullptr;
   waiter* tail_ = nullptr;
 };
+
+/// Wakes everyone in `released`, in order. Whoever is in it must not be reachable by a cancel any more.
+void wake_all(waiter_list released) noexcept;
 
 }  // namespace detail
 

@@ -123,9 +123,7 @@ fiber* group::leave(spin_guard& guard) noexcept {
 
 namespace {
 void resume_parent(fiber* waiting) noexcept {
-  if (waiting == nullptr) return;
-  waiting->unblock();
-  schedule(*waiting);
+  if (waiting != nullptr) wake(*waiting);
 }
 }  // namespace
 

@@ -141,6 +141,12 @@ class fiber : public link, public execution, public member {
 /// Resumes `f` where it belongs, soon. Any thread; the fiber must have been unblocked.
 void schedule(fiber& f) noexcept;
 
+/// Ends the wait of `f` and resumes it. What it waited for, the awaiter and all, may be gone when this returns.
+inline void wake(fiber& f) noexcept {
+  f.unblock();
+  schedule(f);
+}
+
 /// Like `schedule`, on the worker whose backend or timer ended the wait.
 void schedule_from_poll(fiber& f, worker& on) noexcept;
 

@@ -176,9 +176,7 @@ void scope::finish(detail::fiber& f) noexcept {
   auto waiter = detail::exchange_word(record.joiner(), detail::child::settled_mark, is_shared());
   auto before = record.add_state(detail::child::done);
   if (waiter > detail::child::stopped_mark) {
-    auto& joining = *reinterpret_cast<detail::fiber*>(waiter - detail::first_frame);
-    joining.unblock();
-    detail::schedule(joining);
+    detail::wake(*reinterpret_cast<detail::fiber*>(waiter - detail::first_frame));
   }
   if ((before & detail::child::dropped) != 0) detail::child::destroy(&record);
   release();

@@ -141,7 +141,7 @@ class readable_state final : public stream_core {
         admit(woken);
       }
     }
-    wake(woken);
+    wake_all(woken);
     if (what == step::end) conclude(nullptr, outcome::complete);
     return what;
   }
@@ -176,7 +176,7 @@ class readable_state final : public stream_core {
       over = size == 0 && ended_ && queue_.empty() && !keep;
       admit(woken);
     }
-    wake(woken);
+    wake_all(woken);
     if (over) conclude(nullptr, outcome::complete);
     return all;
   }
@@ -203,7 +203,7 @@ class readable_state final : public stream_core {
       length_ += weight;
       woken = takers_.take();
     }
-    wake(woken);
+    wake_all(woken);
   }
 
   void pause() noexcept {
@@ -217,7 +217,7 @@ class readable_state final : public stream_core {
       paused_ = false;
       woken = takers_.take();
     }
-    wake(woken);
+    wake_all(woken);
   }
   bool paused() const noexcept {
     weir::detail::spin_guard guard(lock_);
@@ -248,7 +248,7 @@ class readable_state final : public stream_core {
       }
       woken = takers_.take();
     }
-    wake(woken);
+    wake_all(woken);
     return pushed::yes;
   }
 
@@ -270,15 +270,12 @@ class readable_state final : public stream_core {
       w.accepted = true;
       woken = takers_.take();
     }
-    wake(woken);
+    wake_all(woken);
     return false;
   }
   bool stop_waiting(push_waiter<T>& w) noexcept {
     weir::detail::spin_guard guard(lock_);
-    if (!w.queued) return false;
-    givers_.erase(w);
-    w.stopped = true;
-    return true;
+    return givers_.give_up(w);
   }
 
   void end() noexcept {
@@ -288,7 +285,7 @@ class readable_state final : public stream_core {
       ended_ = true;
       woken = takers_.take();
     }
-    wake(woken);
+    wake_all(woken);
   }
   bool ended() const noexcept {
     weir::detail::spin_guard guard(lock_);
@@ -369,14 +366,7 @@ class readable_state final : public stream_core {
     readable_state& of_;
   };
 
-  std::size_t weight_of(const T& chunk) const noexcept {
-    if (weigh_) return weigh_(chunk);
-    if constexpr (is_bytes<T>) {
-      return chunk.size();
-    } else {
-      return 1;
-    }
-  }
+  std::size_t weight_of(const T& chunk) const noexcept { return weigh_ ? weigh_(chunk) : own_weight(chunk); }
   static bool chunk_is_empty(const T& chunk) noexcept {
     if constexpr (is_bytes<T>) return chunk.empty();
     return false;
@@ -402,7 +392,7 @@ class readable_state final : public stream_core {
   void admit(waiter_list& woken) {
     if (!pushed_) {
       if (!full()) {
-        while (auto* each = givers_.pop()) hand_over(woken, *each);
+        while (auto* each = givers_.pop()) woken.gather(*each);
       }
       return;
     }
@@ -411,7 +401,7 @@ class readable_state final : public stream_core {
       if (first == nullptr) return;
       enqueue(std::move(*first->chunk));
       first->accepted = true;
-      hand_over(woken, *first);
+      woken.gather(*first);
     }
   }
 
@@ -437,7 +427,7 @@ class readable_state final : public stream_core {
       what = look(wanted);
       if (what == step::wait) let_in(woken), what = look(wanted);
     }
-    wake(woken);
+    wake_all(woken);
     return what;
   }
   step take_for(const reader&, std::optional<T>& into) {
@@ -452,7 +442,7 @@ class readable_state final : public stream_core {
         admit(woken);
       }
     }
-    wake(woken);
+    wake_all(woken);
     if (what == step::end) conclude(nullptr, outcome::complete);
     return what;
   }
@@ -513,7 +503,7 @@ class readable_state final : public stream_core {
       }
       woken = takers_.take();
     }
-    wake(woken);
+    wake_all(woken);
   }
 
   std::size_t queued_bytes(std::size_t enough) noexcept {

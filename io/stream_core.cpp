@@ -7,17 +7,6 @@ namespace weir::io::streams {
 using weir::detail::fiber;
 using weir::detail::spin_guard;
 
-void wake(waiter_list& woken) noexcept {
-  for (auto* each = woken.front(); each != nullptr;) {
-    auto* next = each->next;  // the waiter is gone once it is scheduled
-    auto& who = *each->who;
-    who.unblock();
-    weir::detail::schedule(who);
-    each = next;
-  }
-  woken = {};
-}
-
 std::exception_ptr stream_error(errc code) { return failure(error(code)).exception(); }
 
 std::exception_ptr busy_error() {
@@ -92,7 +81,7 @@ void stream_core::conclude(const std::exception_ptr& why, outcome how) noexcept 
   close_end(why);
   if (told) told->failed(*this, why);
   leave();
-  for (auto& each : woken) wake(each);
+  for (auto& each : woken) wake_all(each);
 }
 
 void stream_core::leave() noexcept {
@@ -122,10 +111,7 @@ bool stream_core::parking::suspend(fiber& f, std::coroutine_handle<> h) noexcept
 
 bool stream_core::parking::interrupt(fiber&) noexcept {
   spin_guard guard(in_.lock_);
-  if (!queued) return false;
-  among_.erase(*this);
-  stopped = true;
-  return true;
+  return among_.give_up(*this);
 }
 
 }  // namespace weir::io::streams

@@ -30,6 +30,16 @@ inline constexpr bool is_bytes = std::same_as<T, buffer>;
 template <class T>
 inline constexpr std::size_t default_high_water_mark = is_bytes<T> ? 64 * 1024 : 16;
 
+/// What a chunk counts for, unless a stream's options say otherwise.
+template <class T>
+std::size_t own_weight(const T& chunk) noexcept {
+  if constexpr (is_bytes<T>) {
+    return chunk.size();
+  } else {
+    return 1;
+  }
+}
+
 /// How a readable, a writable or either side of a duplex behaves.
 template <class T>
 struct stream_options {
@@ -131,15 +141,7 @@ class watcher {
 
 using weir::detail::waiter;
 using weir::detail::waiter_list;
-
-/// Schedules fibers that have been taken out of their list.
-void wake(waiter_list& woken) noexcept;
-
-/// Moves a waiter that has left its list among those to be woken; no cancel may touch it any more.
-inline void hand_over(waiter_list& woken, waiter& w) noexcept {
-  woken.push(w);
-  w.queued = false;
-}
+using weir::detail::wake_all;
 
 /// The part of a stream's state that does not depend on what flows. Any thread; the lock is held for a few
 /// instructions, and never while code of others runs.

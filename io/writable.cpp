@@ -73,14 +73,14 @@ void writable_core::leave_turn() noexcept {
     spin_guard guard(lock_);
     driving_ = false;
     while (auto* first = static_cast<turn_awaiter*>(takers_.pop())) {
-      hand_over(woken, *first);
+      woken.gather(*first);
       first->outcome_ = first->until_ <= done_ ? turn::done : turn::mine;
       if (first->outcome_ == turn::done) continue;
       driving_ = true;
       break;
     }
   }
-  wake(woken);
+  wake_all(woken);
 }
 
 bool writable_core::turn_awaiter::suspend(fiber& f, std::coroutine_handle<> h) noexcept {
@@ -111,10 +111,7 @@ bool writable_core::turn_awaiter::suspend(fiber& f, std::coroutine_handle<> h) n
 
 bool writable_core::turn_awaiter::interrupt(fiber&) noexcept {
   spin_guard guard(of_.lock_);
-  if (!queued) return false;
-  of_.takers_.erase(*this);
-  stopped = true;
-  return true;
+  return of_.takers_.give_up(*this);
 }
 
 }  // namespace weir::io::streams

@@ -292,14 +292,7 @@ class writable_state final : public writable_core {
     return true;
   }
 
-  std::size_t weight_of(const T& chunk) const noexcept {
-    if (weigh_) return weigh_(chunk);
-    if constexpr (is_bytes<T>) {
-      return chunk.size();
-    } else {
-      return 1;
-    }
-  }
+  std::size_t weight_of(const T& chunk) const noexcept { return weigh_ ? weigh_(chunk) : own_weight(chunk); }
 
   /// The common case: nothing queued, nobody there. Then the chunk goes past the queue.
   bool begin_alone(const T& chunk) {

@@ -33,9 +33,7 @@ void wakeup::send() const noexcept {
     reinterpret_cast<blocked_thread*>(word_ & ~thread)->wake();
     return;
   }
-  auto& who = *reinterpret_cast<fiber*>(word_);
-  who.unblock();
-  weir::detail::schedule(who);
+  weir::detail::wake(*reinterpret_cast<fiber*>(word_));
 }
 
 void claimed_line::wake() noexcept {
@@ -59,10 +57,7 @@ void arm::withdraw() noexcept {
 
 bool arm::interrupt(fiber&) noexcept {
   spin_guard guard(lock());
-  if (!queued) return false;
-  line().erase(*this);
-  stopped = true;
-  return true;
+  return line().give_up(*this);
 }
 
 // The lock is held and the operation cannot be done yet. A fiber of a single worker cannot be cancelled just now.

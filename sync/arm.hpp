@@ -131,8 +131,7 @@ class claimed_line {
     wakeup unused;
     while (place* each = claim_first(line, unused)) {
       settle(*each);
-      all_.push(*each);
-      each->queued = false;  // nobody may search for it any more
+      all_.gather(*each);
     }
   }
 

@@ -7,9 +7,7 @@ namespace {
 // From the condition's line into the mutex's queue, or past it.
 void relock(condition::place& each) noexcept {
   auto& who = *each.who;
-  if (!each.gate->take_or_queue(each)) return;
-  who.unblock();
-  weir::detail::schedule(who);
+  if (each.gate->take_or_queue(each)) detail::wake(who);
 }
 
 }  // namespace

@@ -9,10 +9,7 @@ lane_base::lane_base(std::size_t limit) : capacity(limit) {
 }
 
 void lane_base::wake(weir::detail::waiter* who) noexcept {
-  if (who == nullptr) return;
-  auto& f = *who->who;
-  f.unblock();
-  schedule(f);
+  if (who != nullptr) weir::detail::wake(*who->who);
 }
 
 void lane_base::close() noexcept {
@@ -23,13 +20,7 @@ void lane_base::close() noexcept {
     ended[0] = receivers.take();
     ended[1] = senders.take();
   }
-  for (auto& list : ended) {
-    for (auto* each = list.front(); each != nullptr;) {
-      auto* next = each->next;  // the waiter is gone once it is scheduled
-      wake(each);
-      each = next;
-    }
-  }
+  for (auto& list : ended) weir::detail::wake_all(list);
 }
 
 bool lane_base::closed() const noexcept {

@@ -91,10 +91,7 @@ class [[nodiscard]] lane_receive : private weir::detail::wait {
   bool suspend(weir::detail::fiber& f, std::coroutine_handle<> h);
   bool interrupt(weir::detail::fiber&) noexcept override {
     weir::detail::spin_guard guard(lane_->lock);
-    if (!place_.queued) return false;
-    lane_->receivers.erase(place_);
-    place_.stopped = true;
-    return true;
+    return lane_->receivers.give_up(place_);
   }
   const char* what() const noexcept override { return "message_port receive"; }
 
@@ -129,10 +126,7 @@ class [[nodiscard]] lane_send : private weir::detail::wait {
   bool suspend(weir::detail::fiber& f, std::coroutine_handle<> h);
   bool interrupt(weir::detail::fiber&) noexcept override {
     weir::detail::spin_guard guard(lane_->lock);
-    if (!place_.queued) return false;
-    lane_->senders.erase(place_);
-    place_.stopped = true;
-    return true;
+    return lane_->senders.give_up(place_);
   }
   const char* what() const noexcept override { return "message_port send"; }
 

@@ -11,10 +11,7 @@ void notify::notify_one() noexcept {
   auto* first = line_.waiters.pop();
   if (first == nullptr) rung_ = true;
   guard.unlock();
-  if (first == nullptr) return;
-  auto& who = *first->who;
-  who.unblock();
-  weir::detail::schedule(who);
+  if (first != nullptr) detail::wake(*first->who);
 }
 
 void notify::notify_waiters() noexcept {

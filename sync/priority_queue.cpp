@@ -77,8 +77,7 @@ std::size_t priority_queue::clear_levels(std::size_t first, std::size_t last) {
     for (auto* list : {&level.retried, &level.fresh}) {
       while (auto* each = list->pop()) {
         static_cast<work*>(each)->cleared_ = true;
-        taken.push(*each);
-        each->queued = false;  // out of reach for a cancel
+        taken.gather(*each);
       }
     }
     while (auto* each = static_cast<work::delay_place*>(level.delayed.pop())) {
@@ -130,8 +129,7 @@ detail::waiter_list priority_queue::fill_places() noexcept {
     if (first == nullptr) break;
     ++running_;
     first->has_place_ = true;
-    begin.push(*first);
-    first->queued = false;  // out of reach for a cancel
+    begin.gather(*first);
   }
   return begin;
 }

@@ -15,20 +15,13 @@ std::size_t shared_block::notify(std::size_t index, std::size_t count) noexcept 
       auto* next = each->next;
       if (static_cast<shared_place*>(each)->index == index) {
         waiters.erase(*each);
-        woken.push(*each);
-        each->queued = false;  // no cancel may touch it any more
+        woken.gather(*each);
         ++found;
       }
       each = next;
     }
   }
-  for (auto* each = woken.front(); each != nullptr;) {
-    auto* next = each->next;  // the waiter is gone once it is scheduled
-    auto& who = *each->who;
-    who.unblock();
-    schedule(who);
-    each = next;
-  }
+  weir::detail::wake_all(woken);
   return found;
 }
 
@@ -51,10 +44,7 @@ bool shared_waiter::suspend(weir::detail::fiber& f, std::coroutine_handle<> h,
 
 bool shared_waiter::interrupt(weir::detail::fiber&) noexcept {
   weir::detail::spin_guard guard(block_->lock);
-  if (!place_.queued) return false;
-  block_->waiters.erase(place_);
-  place_.stopped = true;
-  return true;
+  return block_->waiters.give_up(place_);
 }
 
 void check_shared_index(std::size_t index, std::size_t size) {

@@ -5,16 +5,6 @@
 
 namespace weir::sync::detail {
 
-void wake_all(waiter_list released) noexcept {
-  for (auto* each = released.front(); each != nullptr;) {
-    auto* next = each->next;  // the waiter is gone once it is scheduled
-    auto& who = *each->who;
-    who.unblock();
-    weir::detail::schedule(who);
-    each = next;
-  }
-}
-
 void destroyed_in_use(const char* what) noexcept {
   std::fprintf(stderr, "weir: a %s was destroyed while it was held or waited for\n", what);
   std::abort();
@@ -69,8 +59,7 @@ void permit_gate::hand_out(std::uint64_t word) noexcept {
     }
     word -= first->count * one;
     waiters_.erase(*first);
-    served.push(*first);
-    first->queued = false;  // out of reach for a cancel
+    served.gather(*first);
   }
   leave(word);
   wake_all(served);
@@ -145,9 +134,7 @@ bool line_wait::suspend(fiber& f, std::coroutine_handle<> h) noexcept {
 
 bool line_wait::interrupt(fiber&) noexcept {
   spin_guard guard(line_->lock);
-  if (!place_.queued) return false;
-  line_->waiters.erase(place_);
-  place_.stopped = true;
+  if (!line_->waiters.give_up(place_)) return false;
   withdraw();
   return true;
 }

@@ -20,9 +20,8 @@ using weir::detail::spin_guard;
 using weir::detail::spin_lock;
 using weir::detail::waiter;
 using weir::detail::waiter_list;
-
-/// Ends the wait of everyone in `released`, in order. Whoever is in it must not be reachable by a cancel any more.
-void wake_all(waiter_list released) noexcept;
+using weir::detail::wake;
+using weir::detail::wake_all;
 
 /// Says which primitive was destroyed while it was in use, and ends the program.
 [[noreturn]] void destroyed_in_use(const char* what) noexcept;

@@ -48,11 +48,6 @@ thread_local pool_thread* thread_here = nullptr;
 
 WEIR_NOINLINE pool_thread*& this_pool_thread() noexcept { return thread_here; }
 
-void wake(fiber& who) noexcept {
-  who.unblock();
-  schedule(who);
-}
-
 /// Those to wake once the lock is open: a wake-up may wait for a canceller who waits for the lock.
 struct wake_ups {
   wake_ups() = default;
@@ -64,13 +59,7 @@ struct wake_ups {
       wake(*job->owner);
       job->release();
     }
-    for (auto& list : lists) {
-      for (auto* each = list.front(); each != nullptr;) {
-        auto* next = each->next;  // the waiter is gone once it is awake
-        wake(*each->who);
-        each = next;
-      }
-    }
+    for (auto& list : lists) weir::detail::wake_all(list);
     while (threads != nullptr) {
       auto* next = threads->next_idle;  // the thread may end once it is awake
       wake(*std::exchange(threads, next)->released);
@@ -700,10 +689,7 @@ bool pool_event_awaiter::suspend(fiber& f, std::coroutine_handle<> h) noexcept {
 
 bool pool_event_awaiter::interrupt(fiber&) noexcept {
   std::lock_guard lock(pool_->mutex);
-  if (!place_.queued) return false;
-  pool_->waiting[static_cast<std::size_t>(event_)].erase(place_);
-  place_.stopped = true;
-  return true;
+  return pool_->waiting[static_cast<std::size_t>(event_)].give_up(place_);
 }
 
 const char* pool_event_awaiter::what() const noexcept {
