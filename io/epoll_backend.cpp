@@ -9,6 +9,7 @@
 
 #include <weir/core/blocking_pool.hpp>
 #include <weir/core/worker.hpp>
+#include <weir/io/backend_parts.hpp>
 #include <weir/io/system_calls.hpp>
 
 #include <fmt/format.h>
@@ -23,7 +24,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cassert>
 #include <cerrno>
 #include <cstdio>
@@ -69,41 +69,9 @@ constexpr auto delay = 2ms;
 // Events in a row that nobody waits for, after which a descriptor is taken out.
 constexpr std::uint8_t most_useless = 8;
 
-/// Operations in a row, linked through home.next.
-class operation_list {
- public:
-  bool empty() const { return head_ == nullptr; }
-  operation* front() const { return head_; }
-
-  void push(operation& op) {
-    op.home.next = nullptr;
-    (head_ == nullptr ? head_ : tail_->home.next) = &op;
-    tail_ = &op;
-  }
-
-  operation* pop() {
-    operation* op = head_;
-    head_ = op->home.next;
-    return op;
-  }
-
-  void remove(operation& op) {
-    operation* before = nullptr;
-    operation* at = head_;
-    while (at != nullptr && at != &op) before = std::exchange(at, at->home.next);
-    if (at == nullptr) return;
-    (before == nullptr ? head_ : before->home.next) = op.home.next;
-    if (tail_ == &op) tail_ = before;
-  }
-
- private:
-  operation* head_ = nullptr;
-  operation* tail_ = nullptr;
-};
-
 /// What is known of a descriptor number.
 struct entry {
-  operation_list waiting;
+  operation_queue waiting;
   std::uint32_t interest = 0;  // what it is registered for; 0: it is not registered
   std::uint32_t serial = 0;    // of the registration: events of an earlier file of this number are told apart
   int fd = -1;
@@ -287,8 +255,8 @@ class epoll_backend final : public backend {
   std::uint32_t round_ = 0;  // of `serve`, for poll_many
   figure in_flight_;
   std::size_t waiting_ = 0;
-  operation_list settled_;
-  operation_list postponed_;
+  operation_queue settled_;
+  operation_queue postponed_;
   std::chrono::steady_clock::time_point try_at_;
   std::vector<std::pair<entry*, std::uint32_t>> again_;  // and the serial of the registration
   std::vector<std::pair<entry*, std::uint32_t>> serving_;
@@ -318,19 +286,8 @@ class epoll_backend final : public backend {
   std::abort();
 }
 
-void check(const backend_options& options) {
-  const bool fine = std::has_single_bit(options.entries) && options.entries <= 32768 &&
-                    std::has_single_bit(options.buffers) && options.buffers <= 32768 && options.buffer_size > 0 &&
-                    options.buffer_size <= 1u << 30;
-  if (fine) return;
-  throw std::system_error(EINVAL, std::system_category(),
-                          fmt::format("epoll backend: entries ({}) and buffers ({}) must be powers of two up to "
-                                      "32768, buffer_size ({}) 1 to 2^30 bytes",
-                                      options.entries, options.buffers, options.buffer_size));
-}
-
 epoll_backend::epoll_backend(const backend_options& options, const epoll_limits& limits)
-    : options_((check(options), options)), limits_(limits), precise_wait_(limits.precise_wait) {
+    : options_(checked(options, "epoll")), limits_(limits), precise_wait_(limits.precise_wait) {
   pool_.reset(new std::byte[std::size_t{options_.buffers} * options_.buffer_size]);  // touched as it is used
   free_.reserve(options_.buffers);
   for (unsigned id = options_.buffers; id-- > 0;) free_.push_back(static_cast<std::uint16_t>(id));
@@ -822,7 +779,7 @@ void epoll_backend::postpone(operation& op) noexcept {
 
 void epoll_backend::try_postponed() noexcept {
   if (std::chrono::steady_clock::now() < try_at_) return;
-  operation_list all = std::exchange(postponed_, {});
+  operation_queue all = std::exchange(postponed_, {});
   while (!all.empty()) {
     operation& op = *all.pop();
     op.home.state &= ~delayed_bit;
@@ -852,7 +809,7 @@ void epoll_backend::cancel(operation& op) noexcept {
 }
 
 std::size_t epoll_backend::report_settled() noexcept {
-  operation_list taken = std::exchange(settled_, {});
+  operation_queue taken = std::exchange(settled_, {});
   std::size_t count = 0;
   for (; !taken.empty(); ++count) {
     operation& op = *taken.pop();

@@ -8,6 +8,7 @@
 // requests apart.
 #include <weir/io/uring_backend.hpp>
 
+#include <weir/io/backend_parts.hpp>
 #include <weir/io/uring_abi.hpp>
 
 #include <fmt/format.h>
@@ -25,7 +26,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cassert>
 #include <cerrno>
 #include <cstdio>
@@ -467,44 +467,6 @@ static_assert(alignof(operation) > tag_mask);
 constexpr unsigned first_window = 64;
 constexpr std::uint64_t splice_limit = 0x7ffff000;  // what one system call moves at most
 
-/// Operations in a row, linked through home.next.
-class operation_queue {
- public:
-  bool empty() const { return head_ == nullptr; }
-  operation* front() const { return head_; }
-
-  void push(operation& op) {
-    op.home.next = nullptr;
-    (head_ == nullptr ? head_ : tail_->home.next) = &op;
-    tail_ = &op;
-  }
-
-  void push_front(operation& op) {
-    op.home.next = head_;
-    if (head_ == nullptr) tail_ = &op;
-    head_ = &op;
-  }
-
-  operation* pop() {
-    operation* op = head_;
-    head_ = op->home.next;
-    return op;
-  }
-
-  void remove(operation& op) {
-    operation* before = nullptr;
-    operation* at = head_;
-    while (at != nullptr && at != &op) before = std::exchange(at, at->home.next);
-    if (at == nullptr) return;
-    (before == nullptr ? head_ : before->home.next) = op.home.next;
-    if (tail_ == &op) tail_ = before;
-  }
-
- private:
-  operation* head_ = nullptr;
-  operation* tail_ = nullptr;
-};
-
 class uring_backend final : public backend {
  public:
   uring_backend(const backend_options& options, const uring_limits& limits);
@@ -601,17 +563,6 @@ class uring_backend final : public backend {
   alignas(64) std::atomic<int> wake_word_{running};
 };
 
-void check(const backend_options& options) {
-  const bool fine = std::has_single_bit(options.entries) && options.entries <= 32768 &&
-                    std::has_single_bit(options.buffers) && options.buffers <= 32768 && options.buffer_size > 0 &&
-                    options.buffer_size <= 1u << 30;
-  if (fine) return;
-  throw std::system_error(EINVAL, std::system_category(),
-                          fmt::format("io_uring backend: entries ({}) and buffers ({}) must be powers of two up to "
-                                      "32768, buffer_size ({}) 1 to 2^30 bytes",
-                                      options.entries, options.buffers, options.buffer_size));
-}
-
 // An eventfd for all, because it is as fast as any and knows no callers. perf/micro/uring_bench, Linux 6.18, 2 virtual
 // CPUs, ns to the return of a poll that was parked / in the call: eventfd 2400-2480 / 1120; MSG_RING from the caller's
 // ring 2670-2800 / 1360-1680; MSG_RING without a ring 2530-2610 / 1150. CPU of both sides together is the same, 2550
@@ -624,7 +575,7 @@ uring_wake choose_wake(uring_wake wanted, const feature_set& found) {
 }
 
 uring_backend::uring_backend(const backend_options& options, const uring_limits& limits)
-    : options_((check(options), options)),
+    : options_(checked(options, "io_uring")),
       limits_(limits),
       features_(features_or_throw()),
       wake_method_(choose_wake(limits.wake, features_)),
