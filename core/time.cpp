@@ -172,19 +172,15 @@ timer& timer::refresh() noexcept {
   return *this;
 }
 
-namespace {
-
-std::chrono::steady_clock::time_point clock_here() noexcept {
-  auto* here = detail::current_worker();
+std::chrono::steady_clock::time_point detail::clock_here() noexcept {
+  auto* here = current_worker();
   return here != nullptr ? here->clock() : std::chrono::steady_clock::now();
 }
-
-}  // namespace
 
 // A century is as good as any longer period, and can be added to.
 interval::interval(std::chrono::nanoseconds period)
     : period_(std::clamp<std::chrono::nanoseconds>(period, std::chrono::milliseconds(1), std::chrono::hours(876'600))),
-      due_(clock_here()) {}
+      due_(detail::clock_here()) {}
 
 task<std::uint64_t> interval::next() {
   auto now = (co_await detail::this_fiber{}).on->clock();

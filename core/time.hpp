@@ -14,6 +14,9 @@
 namespace weir {
 namespace detail {
 
+/// The clock of the worker that runs the caller, which a simulation may drive; outside a runtime the system's.
+std::chrono::steady_clock::time_point clock_here() noexcept;
+
 class [[nodiscard]] sleep_awaiter : private wait, private timer_node {
  public:
   explicit sleep_awaiter(std::chrono::nanoseconds time) noexcept : time_(time) {}

@@ -1,14 +1,13 @@
 #include <weir/io/rate.hpp>
 
 #include <weir/core/error.hpp>
-#include <weir/core/worker.hpp>
 
 #include <cmath>
 
 namespace weir::io {
 namespace {
 
-std::int64_t nanoseconds_now() noexcept { return streams::loop_time().time_since_epoch().count(); }
+std::int64_t nanoseconds_now() noexcept { return weir::detail::clock_here().time_since_epoch().count(); }
 
 double per_second(std::uint64_t count, std::chrono::nanoseconds time) noexcept {
   return time.count() <= 0 ? 0 : static_cast<double>(count) * 1e9 / static_cast<double>(time.count());
@@ -17,11 +16,6 @@ double per_second(std::uint64_t count, std::chrono::nanoseconds time) noexcept {
 }  // namespace
 
 namespace streams {
-
-std::chrono::steady_clock::time_point loop_time() noexcept {
-  auto* here = weir::detail::current_worker();
-  return here != nullptr ? here->clock() : std::chrono::steady_clock::now();
-}
 
 token_bucket::token_bucket(const throttle_options& options)
     : rate_(options.per_second),
@@ -32,7 +26,7 @@ token_bucket::token_bucket(const throttle_options& options)
 }
 
 std::chrono::nanoseconds token_bucket::take(double weight) noexcept {
-  auto now = loop_time();
+  auto now = weir::detail::clock_here();
   if (filled_) {
     std::chrono::duration<double> passed = now - *filled_;
     tokens_ = std::min(burst_, tokens_ + std::max(passed.count(), 0.0) * rate_);

@@ -70,8 +70,7 @@ class meter {
 
 namespace streams {
 
-/// The clock that timers follow.
-std::chrono::steady_clock::time_point loop_time() noexcept;
+using weir::detail::clock_here;
 
 /// Tokens that come at a steady rate and are kept up to a number.
 class token_bucket {
@@ -91,15 +90,6 @@ class token_bucket {
   std::optional<std::chrono::steady_clock::time_point> filled_;
 };
 
-template <class T>
-std::size_t plain_weight(const T& item) noexcept {
-  if constexpr (is_bytes<T>) {
-    return item.size();
-  } else {
-    return 1;
-  }
-}
-
 template <class S>
 class throttled_source : public reading<S> {
   using T = item_of<S>;
@@ -111,7 +101,7 @@ class throttled_source : public reading<S> {
     if (!held_) held_ = co_await this->from_.next();
     if (!held_) co_return std::nullopt;
     for (;;) {
-      auto pause = bucket_.take(static_cast<double>(plain_weight(*held_)));
+      auto pause = bucket_.take(static_cast<double>(own_weight(*held_)));
       if (pause.count() == 0) co_return std::exchange(held_, std::nullopt);
       co_await sleep(pause);
     }
@@ -185,7 +175,7 @@ class timed_batch_source {
   task<std::optional<std::vector<T>>> next() {
     if (failed_) std::rethrow_exception(std::exchange(failed_, nullptr));
     while (!over_ && batch_.size() < options_.size) {
-      if (!batch_.empty() && loop_time() >= due_) break;
+      if (!batch_.empty() && clock_here() >= due_) break;
       if (!co_await gather()) break;
     }
     if (batch_.empty()) co_return std::nullopt;
@@ -203,8 +193,8 @@ class timed_batch_source {
   task<bool> gather() {
     bool waits = !batch_.empty() && from_.length() == 0;
     auto item =
-        waits ? co_await attempt(timeout(due_ - loop_time(), next_of(from_))) : co_await attempt(next_of(from_));
-    if (!item && waits && item.failure().is("ETIMEDOUT") && loop_time() >= due_) co_return false;
+        waits ? co_await attempt(timeout(due_ - clock_here(), next_of(from_))) : co_await attempt(next_of(from_));
+    if (!item && waits && item.failure().is("ETIMEDOUT") && clock_here() >= due_) co_return false;
     if (!item) {
       if (batch_.empty() || item.failure().is_cancelled()) item.failure().rethrow();
       failed_ = item.failure().exception();  // behind what has come before it
@@ -212,7 +202,7 @@ class timed_batch_source {
     }
     over_ = !*item;
     if (over_) co_return false;
-    if (batch_.empty()) due_ = loop_time() + options_.within;
+    if (batch_.empty()) due_ = clock_here() + options_.within;
     batch_.push_back(std::move(**item));
     co_return true;
   }
@@ -234,9 +224,9 @@ class progress_source : public reading<S> {
       : reading<S>(std::forward<S>(from)), meter_(std::move(by)), every_(every), report_(std::move(report)) {}
 
   task<std::optional<T>> next() {
-    if (!next_report_) next_report_ = loop_time() + every_;
+    if (!next_report_) next_report_ = clock_here() + every_;
     auto item = co_await this->from_.next();
-    auto now = loop_time();
+    auto now = clock_here();
     if (item && now < *next_report_) co_return item;
     next_report_ = now + every_;
     if (!over_) report_(meter_);

@@ -65,12 +65,12 @@ void cache_book::set_time(cache_node& node, std::optional<nanoseconds> ttl) cons
 }
 
 void cache_book::renew(cache_node& node) noexcept {
-  node.good_until = node.ttl == nanoseconds(0) ? steady_clock::time_point::max() : later(time_here(), node.ttl);
+  node.good_until = node.ttl == nanoseconds(0) ? steady_clock::time_point::max() : later(clock_here(), node.ttl);
 }
 
 cache_book::age cache_book::age_of(const cache_node& node) const noexcept {
   if (node.good_until == steady_clock::time_point::max()) return age::good;
-  auto now = time_here();
+  auto now = clock_here();
   if (now < node.good_until) return age::good;
   return now < later(node.good_until, stale_for_) ? age::stale : age::dead;
 }

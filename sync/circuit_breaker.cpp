@@ -120,7 +120,7 @@ class circuit : public std::enable_shared_from_this<circuit> {
     if (period != period_) return;
     trial_runs_ = false;
     in_a_row_ = options_.rule == trip_rule::balance && in_a_row_ > 0 ? in_a_row_ - 1 : 0;
-    recent_.add(time_here(), false);
+    recent_.add(clock_here(), false);
     if (state_ != circuit_state::half_open || ++trials_ < options_.success_threshold || forced_) return;
     reset_after_ = options_.reset_timeout;
     move(told, circuit_state::closed);
@@ -129,7 +129,7 @@ class circuit : public std::enable_shared_from_this<circuit> {
   void failed(std::uint64_t period, const failure& why) {
     if (options_.is_failure && !options_.is_failure(why)) return succeeded(period);
     news told(*this);
-    auto now = time_here();
+    auto now = clock_here();
     ++statistics_.failures;
     if (why.is("ETIMEDOUT")) ++statistics_.timeouts;
     statistics_.last_failure = now;
@@ -153,7 +153,7 @@ class circuit : public std::enable_shared_from_this<circuit> {
   circuit_statistics statistics() {
     news told(*this);
     look_at_clock(told);
-    auto now = time_here();
+    auto now = clock_here();
     auto copy = statistics_;
     copy.state = state_;
     copy.forced = forced_;
@@ -194,7 +194,7 @@ class circuit : public std::enable_shared_from_this<circuit> {
     void add(circuit_event_kind kind, const failure* why = nullptr) { add(kind, of_.state_, why); }
     void add(circuit_event_kind kind, circuit_state from, const failure* why = nullptr) {
       if (!of_.options_.on_event) return;
-      events_[count_++] = {kind, of_.name_, from, of_.state_, of_.failure_count(time_here()), why};
+      events_[count_++] = {kind, of_.name_, from, of_.state_, of_.failure_count(clock_here()), why};
     }
 
    private:
@@ -241,13 +241,13 @@ class circuit : public std::enable_shared_from_this<circuit> {
   }
 
   void look_at_clock(news& told) {
-    if (state_ == circuit_state::open && !forced_ && time_here() >= opens_until_) move(told, circuit_state::half_open);
+    if (state_ == circuit_state::open && !forced_ && clock_here() >= opens_until_) move(told, circuit_state::half_open);
   }
 
   // The timer belongs to nobody: it finds the circuit gone, moved or forced, and then does nothing.
   void begin_wait() {
     if (forced_) return;
-    opens_until_ = later(time_here(), reset_after_);
+    opens_until_ = later(clock_here(), reset_after_);
     auto* running = weir::detail::current_execution();
     if (running == nullptr) return;
     weir::detail::after_unowned(weir::detail::root_of(*running), reset_after_, [self = weak_from_this()] {

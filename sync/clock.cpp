@@ -1,15 +1,8 @@
 #include <weir/sync/clock.hpp>
 
-#include <weir/core/worker.hpp>
-
 namespace weir::sync::detail {
 
 using std::chrono::steady_clock;
-
-steady_clock::time_point time_here() noexcept {
-  auto* here = weir::detail::current_worker();
-  return here != nullptr ? here->clock() : steady_clock::now();
-}
 
 steady_clock::time_point later(steady_clock::time_point from, std::chrono::nanoseconds span) noexcept {
   constexpr auto end = steady_clock::time_point::max();

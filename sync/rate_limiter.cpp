@@ -10,8 +10,6 @@ using std::chrono::nanoseconds;
 
 namespace detail {
 
-rate_clock rate_now() noexcept { return time_here(); }
-
 void check_permits(std::size_t n, std::size_t most) {
   if (n == 0) throw error(errc::err_out_of_range, "rate limiter: a number must be at least 1");
   if (n > most) throw error(errc::err_out_of_range, "rate limiter: more permits than there can ever be");
@@ -160,7 +158,7 @@ rate_decision sliding_counter::take(state& s, std::size_t n, rate_clock now) con
 
 // The product wraps around where the checks fail, and nobody sees it.
 token_bucket::token_bucket(const token_bucket_options& o)
-    : options_(o), full_(o.capacity * ticks(o.interval)), origin_(detail::time_here()) {
+    : options_(o), full_(o.capacity * ticks(o.interval)), origin_(detail::clock_here()) {
   check(o.capacity, o.interval);
   check(o.refill, o.interval);
 }

@@ -5,6 +5,7 @@
 
 #include <weir/core/task.hpp>
 #include <weir/core/time.hpp>
+#include <weir/sync/clock.hpp>
 #include <weir/sync/mutex.hpp>
 
 #include <atomic>
@@ -181,8 +182,6 @@ class leaky_bucket {
 
 namespace detail {
 
-rate_clock rate_now() noexcept;
-
 /// @throws weir::error ERR_OUT_OF_RANGE for 0 permits, or more than there can ever be
 void check_permits(std::size_t n, std::size_t most);
 
@@ -213,7 +212,7 @@ class rate_limiter {
   rate_decision try_acquire(std::size_t n = 1) {
     detail::check_permits(n, rule_.most());
     std::lock_guard lock(mutex_);
-    auto now = detail::rate_now();
+    auto now = detail::clock_here();
     if (waiting_.load(std::memory_order_relaxed) == 0) return rule_.take(state_, n, now);
     auto refused = rule_.look(state_, n, now);
     refused.allowed = false;
@@ -237,7 +236,7 @@ class rate_limiter {
   rate_decision look(std::size_t n = 1) const {
     detail::check_permits(n, rule_.most());
     std::lock_guard lock(mutex_);
-    return rule_.look(state_, n, detail::rate_now());
+    return rule_.look(state_, n, detail::clock_here());
   }
 
   /// How long until `n` permits are there; 0: now.
@@ -255,7 +254,7 @@ class rate_limiter {
  private:
   rate_decision take(std::size_t n) {
     std::lock_guard lock(mutex_);
-    return rule_.take(state_, n, detail::rate_now());
+    return rule_.take(state_, n, detail::clock_here());
   }
 
   Rule rule_;
@@ -282,7 +281,7 @@ class keyed_rate_limiter {
   rate_decision try_acquire(const Key& key, std::size_t n = 1) {
     detail::check_permits(n, rule_.most());
     std::lock_guard lock(mutex_);
-    auto now = detail::rate_now();
+    auto now = detail::clock_here();
     return rule_.take(find_or_add(key, now), n, now);
   }
 
@@ -300,7 +299,7 @@ class keyed_rate_limiter {
     detail::check_permits(n, rule_.most());
     std::lock_guard lock(mutex_);
     auto found = table_.find(key);
-    return rule_.look(found == table_.end() ? typename Rule::state() : found->second->second, n, detail::rate_now());
+    return rule_.look(found == table_.end() ? typename Rule::state() : found->second->second, n, detail::clock_here());
   }
   std::chrono::nanoseconds retry_after(const Key& key, std::size_t n = 1) const { return look(key, n).retry_after; }
 
@@ -323,7 +322,7 @@ class keyed_rate_limiter {
   std::size_t sweep() {
     std::lock_guard lock(mutex_);
     auto before = order_.size();
-    auto now = detail::rate_now();
+    auto now = detail::clock_here();
     for (auto at = order_.begin(); at != order_.end();) at = rule_.idle(at->second, now) ? drop(at) : std::next(at);
     return before - order_.size();
   }

@@ -28,19 +28,19 @@ pool_limits checked(pool_limits given) {
 
 pool_book::pool_book(const pool_limits& given) : limits(checked(given)) {}
 
-void pool_book::note_made(resource_times& times) noexcept { times.made = times.returned = time_here(); }
-void pool_book::note_returned(resource_times& times) noexcept { times.returned = time_here(); }
+void pool_book::note_made(resource_times& times) noexcept { times.made = times.returned = clock_here(); }
+void pool_book::note_returned(resource_times& times) noexcept { times.returned = clock_here(); }
 
 bool pool_book::too_old(const resource_times& times) const noexcept {
-  return limits.max_lifetime != nanoseconds(0) && time_here() - times.made >= limits.max_lifetime;
+  return limits.max_lifetime != nanoseconds(0) && clock_here() - times.made >= limits.max_lifetime;
 }
 
 bool pool_book::idle_too_long(const resource_times& times) const noexcept {
-  return limits.idle_timeout != nanoseconds(0) && time_here() - times.returned >= limits.idle_timeout;
+  return limits.idle_timeout != nanoseconds(0) && clock_here() - times.returned >= limits.idle_timeout;
 }
 
 bool pool_book::needs_validation(const resource_times& times) const noexcept {
-  return limits.validate_after == nanoseconds(0) || time_here() - times.returned >= limits.validate_after;
+  return limits.validate_after == nanoseconds(0) || clock_here() - times.returned >= limits.validate_after;
 }
 
 void pool_book::check_open() const {

@@ -78,13 +78,13 @@ using std::chrono::nanoseconds;
 constexpr auto no_end = std::chrono::steady_clock::time_point::max();
 
 retry_plan::retry_plan(retry_options options)
-    : options_(std::move(options)), pauses_(options_.pause), end_(later(time_here(), options_.deadline)) {
+    : options_(std::move(options)), pauses_(options_.pause), end_(later(clock_here(), options_.deadline)) {
   if (options_.attempts == 0) throw error(errc::err_out_of_range, "retry: the attempts must be at least 1");
 }
 
 std::chrono::nanoseconds retry_plan::limit() const noexcept {
   if (end_ == no_end) return options_.attempt_timeout;
-  return std::min<nanoseconds>(options_.attempt_timeout, end_ - time_here());
+  return std::min<nanoseconds>(options_.attempt_timeout, end_ - clock_here());
 }
 
 std::optional<nanoseconds> retry_plan::next(const failure& why) {
@@ -92,7 +92,7 @@ std::optional<nanoseconds> retry_plan::next(const failure& why) {
   bool wanted = options_.retry_if ? options_.retry_if(why) : !why.is_cancelled();
   if (!wanted) return std::nullopt;
   auto pause = pauses_.next();
-  if (later(time_here(), pause) >= end_ && end_ != no_end) return std::nullopt;
+  if (later(clock_here(), pause) >= end_ && end_ != no_end) return std::nullopt;
   if (options_.on_retry) options_.on_retry({.attempt = attempt_, .delay = pause, .why = why});
   ++attempt_;
   return pause;

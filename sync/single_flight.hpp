@@ -116,7 +116,7 @@ class single_flight {
   std::pair<std::shared_ptr<flight>, bool> join(const Key& key) {
     std::lock_guard lock(mutex_);
     auto found = table_.find(key);
-    if (found != table_.end() && found->second.kept && found->second.until <= detail::time_here()) {
+    if (found != table_.end() && found->second.kept && found->second.until <= detail::clock_here()) {
       drop(found);
       found = table_.end();
     }
@@ -142,7 +142,7 @@ class single_flight {
       return;
     }
     found->second.kept = std::prev(kept_.end());
-    found->second.until = detail::later(detail::time_here(), keep);
+    found->second.until = detail::later(detail::clock_here(), keep);
   }
 
   bool drop(typename table_type::iterator at) noexcept {

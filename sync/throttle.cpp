@@ -36,7 +36,7 @@ bool edge_timer::begin(time_point now) {
 }
 
 bool edge_timer::asked() {
-  auto now = time_here();
+  auto now = clock_here();
   bool was_quiet = quiet(now);
   bool late = overdue(now);
   last_asked_ = now;
@@ -47,7 +47,7 @@ bool edge_timer::asked() {
 }
 
 void edge_timer::expired() {
-  auto now = time_here();
+  auto now = clock_here();
   if (!quiet(now) && !overdue(now)) return arm(left(now));
   last_called_ = now;
   if (owed()) return call();
@@ -63,7 +63,7 @@ void edge_timer::cancel() noexcept {
 bool edge_timer::stop() noexcept {
   if (!timer_.active()) return false;
   timer_.clear();
-  last_called_ = time_here();
+  last_called_ = clock_here();
   return true;
 }
 
