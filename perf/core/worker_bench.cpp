@@ -1,11 +1,11 @@
 // perf/core/worker_bench.cpp: what two workers cost one another: a task woken on the other worker, work that is
 // stolen, spawns from two sides; and the memory of a task that waits. Wants two CPUs.
+#include "perf/resident.hpp"
 #include "bench.hpp"
 
 #include <weir/core/event.hpp>
 #include <weir/core/loop.hpp>
 
-#include <cstdio>
 
 namespace {
 
@@ -90,28 +90,18 @@ void yield_among_100(benchmark::State& state, unsigned workers) {
   weir::runtime({.workers = workers}).block_on(main(&state));
 }
 
-double resident_bytes() {
-  long whole = 0;
-  long resident = 0;
-  std::FILE* f = std::fopen("/proc/self/statm", "r");
-  if (f == nullptr) return 0;
-  if (std::fscanf(f, "%ld %ld", &whole, &resident) != 2) resident = 0;
-  std::fclose(f);
-  return static_cast<double>(resident) * 4096.0;
-}
-
 // Run it alone (--benchmark_filter=memory) for a figure that no earlier benchmark has warmed up.
 void memory_of_waiting_tasks(benchmark::State& state) {
   auto main = [](benchmark::State* s) -> task<> {
     constexpr long count = 500'000;
     auto park = [](weir::event* gate) -> task<> { co_await gate->wait(); };
     for (auto _ : *s) {
-      double before = resident_bytes();
+      double before = bench::resident_bytes();
       weir::event gate;
       co_await weir::with_scope([&](weir::scope& all) -> task<> {
         for (long i = 0; i < count; ++i) static_cast<void>(all.spawn(park, &gate));
         for (int i = 0; i < 10; ++i) co_await weir::immediate();
-        s->counters["bytes_per_task"] = (resident_bytes() - before) / count;
+        s->counters["bytes_per_task"] = (bench::resident_bytes() - before) / count;
         gate.set();
       });
     }

@@ -12,6 +12,8 @@
 #include <weir/sync/channel.hpp>
 #include <weir/sync/mutex.hpp>
 
+#include "perf/resident.hpp"
+
 #include <cstdio>
 #include <ctime>
 #include <string>
@@ -50,16 +52,6 @@ class stopwatch {
  private:
   double wall_ = nanoseconds(CLOCK_MONOTONIC), cpu_ = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
 };
-
-double resident_bytes() {
-  long whole = 0;
-  long resident = 0;
-  std::FILE* f = std::fopen("/proc/self/statm", "r");
-  if (f == nullptr) return 0;
-  if (std::fscanf(f, "%ld %ld", &whole, &resident) != 2) resident = 0;
-  std::fclose(f);
-  return static_cast<double>(resident) * 4096.0;
-}
 
 [[gnu::noinline]] task<long> leaf(long x) { co_return x + 1; }
 
@@ -223,13 +215,13 @@ task<> park(weir::event* gate) { co_await gate->wait(); }
 // The handles are dropped: the scope waits for its tasks all the same.
 task<> memory() {
   constexpr long count = 1'000'000;
-  double before = resident_bytes();
+  double before = bench::resident_bytes();
   weir::event gate;
   stopwatch watch;
   co_await weir::with_scope([&](weir::scope& s) -> task<> {
     for (long i = 0; i < count; ++i) static_cast<void>(s.spawn(park, &gate));
     for (long i = 0; i < 100; ++i) co_await weir::yield();
-    print("idle_task_bytes", (resident_bytes() - before) / count);
+    print("idle_task_bytes", (bench::resident_bytes() - before) / count);
     watch = stopwatch();
     gate.set();
   });
