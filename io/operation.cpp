@@ -1,6 +1,7 @@
 #include <weir/io/operation.hpp>
 
 #include <weir/core/worker.hpp>
+#include <weir/io/system_calls.hpp>
 
 #include <cerrno>
 
@@ -15,6 +16,8 @@ bool operation_wait::suspend(detail::fiber& f, std::coroutine_handle<> h) noexce
   home_worker().io().submit(*this);
   return true;
 }
+
+int operation_wait::perform_here() noexcept { return calls::perform(*this); }
 
 void operation_wait::complete(operation& op, const completion& report) noexcept {
   auto& self = static_cast<operation_wait&>(op);

@@ -34,6 +34,9 @@ class operation_wait : protected detail::home_wait, protected operation {
 
   bool suspend(detail::fiber& f, std::coroutine_handle<> h) noexcept;
 
+  /// Makes the system call on this thread, instead of awaiting it. @return its answer
+  int perform_here() noexcept;
+
   /// The system's answer: >= 0, or -errno; -ECANCELED where the task was cancelled.
   int answer_ = 0;
 
@@ -70,6 +73,13 @@ class [[nodiscard]] count_operation : public operation_wait {
   result<std::size_t> try_resume() const noexcept {
     if (answer_ < 0) return fail();
     return static_cast<std::size_t>(answer_);
+  }
+
+  /// Makes the call here and now instead of awaiting it: this thread waits. For files, and where there is no runtime.
+  std::size_t now() && { return std::move(*this).try_now().value(); }
+  result<std::size_t> try_now() && noexcept {
+    answer_ = perform_here();
+    return try_resume();
   }
 
   /// Where in the file; the default is its position.

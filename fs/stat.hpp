@@ -1,0 +1,99 @@
+// fs/stat.hpp: what a file is: kind, size, owner, times. Rests on statx(2), statfs(2), faccessat2(2).
+#pragma once
+
+#include <weir/fs/call.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace weir::fs {
+
+/// A point in the system's time, as files have it: UTC, nanoseconds.
+using time_point = std::chrono::sys_time<std::chrono::nanoseconds>;
+
+enum class file_type : std::uint8_t {
+  unknown,
+  regular,
+  directory,
+  symlink,
+  fifo,
+  socket,
+  character_device,
+  block_device
+};
+
+/// The kind that a mode's S_IFMT bits or a directory entry's d_type stand for.
+file_type type_of_mode(std::uint32_t mode) noexcept;
+file_type type_of_dirent(unsigned char type) noexcept;
+
+/// What stat(2) and statx(2) know (Node's fs.Stats).
+struct file_stat {
+  std::uint64_t dev = 0;    ///< the device it is on
+  std::uint64_t ino = 0;    ///< its inode: with `dev` what makes it this file
+  std::uint32_t mode = 0;   ///< kind and permissions
+  std::uint64_t nlink = 0;  ///< names it has
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint64_t rdev = 0;     ///< of a device file: the device it stands for
+  std::uint64_t size = 0;     ///< bytes
+  std::uint32_t blksize = 0;  ///< bytes that are best read or written at once
+  std::uint64_t blocks = 0;   ///< of 512 bytes, allocated
+  time_point atime = {};      ///< last read
+  time_point mtime = {};      ///< last change of the content
+  time_point ctime = {};      ///< last change of anything above
+  time_point birthtime = {};  ///< made; the same as ctime where the file system does not keep it
+
+  file_type type() const noexcept { return type_of_mode(mode); }
+  bool is_file() const noexcept { return type() == file_type::regular; }
+  bool is_directory() const noexcept { return type() == file_type::directory; }
+  bool is_symbolic_link() const noexcept { return type() == file_type::symlink; }
+  bool is_fifo() const noexcept { return type() == file_type::fifo; }
+  bool is_socket() const noexcept { return type() == file_type::socket; }
+  bool is_character_device() const noexcept { return type() == file_type::character_device; }
+  bool is_block_device() const noexcept { return type() == file_type::block_device; }
+  std::uint32_t permissions() const noexcept { return mode & 07777; }
+};
+
+/// Milliseconds since 1970 with their fraction, as Node's mtimeMs.
+double milliseconds_of(time_point time) noexcept;
+
+/// stat(2): what `path` leads to. @throws weir::error ENOENT, EACCES, ELOOP, ENAMETOOLONG, ENOTDIR
+call<file_stat> stat(std::string path);
+/// lstat(2): a symbolic link itself.
+call<file_stat> lstat(std::string path);
+
+/// What a file system has (Node's fs.StatFs); sizes in blocks of `bsize` bytes.
+struct filesystem_stat {
+  std::uint64_t type = 0;  ///< its magic number: 0xef53 is ext4, 0x01021994 tmpfs
+  std::uint64_t bsize = 0;
+  std::uint64_t blocks = 0;
+  std::uint64_t bfree = 0;
+  std::uint64_t bavail = 0;  ///< free for those who are not root
+  std::uint64_t files = 0;
+  std::uint64_t ffree = 0;
+};
+call<filesystem_stat> statfs(std::string path);
+
+/// What `access` asks for; together with |.
+enum class access_mode : std::uint8_t { exists = 0, execute = 1, write = 2, read = 4 };
+constexpr access_mode operator|(access_mode a, access_mode b) noexcept {
+  return static_cast<access_mode>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
+
+/// access(2): completes if this process may do that, by its real user. What it says may be out of date at once: to
+/// open a file, open it and look at the error. @throws weir::error ENOENT, EACCES, EROFS
+call<void> access(std::string path, access_mode wanted = access_mode::exists);
+
+/// Whether `path` leads to something; false as well where that cannot be found out.
+call<bool> exists(std::string path);
+
+namespace detail {
+
+/// Makes the call here. @param flags AT_SYMLINK_NOFOLLOW or 0
+result<file_stat> stat_now(const char* operation, const std::string& path, int flags);
+/// Of an open file; `path` is for the error.
+result<file_stat> stat_descriptor(int fd, const std::string& path);
+
+}  // namespace detail
+}  // namespace weir::fs
