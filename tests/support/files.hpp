@@ -1,0 +1,110 @@
+// tests/support/files.hpp: a directory that goes with the test, and children of this process that are poorer than it:
+// another user, fewer descriptors, smaller files.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <grp.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+
+namespace weir::testing {
+
+/// A private directory, removed with all that is in it.
+class temporary_directory {
+ public:
+  explicit temporary_directory(const std::filesystem::path& in = std::filesystem::temp_directory_path()) {
+    std::string name = (in / "weir-XXXXXX").string();
+    EXPECT_NE(::mkdtemp(name.data()), nullptr) << name;
+    path_ = name;
+  }
+  temporary_directory(const temporary_directory&) = delete;
+  temporary_directory& operator=(const temporary_directory&) = delete;
+  ~temporary_directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+
+  const std::string& path() const noexcept { return path_; }
+  std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
+
+ private:
+  std::string path_;
+};
+
+/// The process's working directory for a while.
+class working_directory {
+ public:
+  explicit working_directory(const std::string& path) : before_(std::filesystem::current_path()) {
+    std::filesystem::current_path(path);
+  }
+  working_directory(const working_directory&) = delete;
+  working_directory& operator=(const working_directory&) = delete;
+  ~working_directory() { std::filesystem::current_path(before_); }
+
+ private:
+  std::filesystem::path before_;
+};
+
+inline void put_file(const std::string& path, std::string_view content) {
+  std::ofstream(path, std::ios::binary) << content;
+}
+
+inline std::string file_content(const std::string& path) {
+  std::ifstream from(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(from), {}};
+}
+
+/// Runs `body` in a child of this process, which has this thread only. @return whether all that it expected was so
+template <class F>
+bool in_child(F body) {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    body();
+    std::fflush(nullptr);
+    std::_Exit(::testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = -1;
+  return ::waitpid(child, &status, 0) == child && status == 0;
+}
+
+inline constexpr unsigned nobody = 65534;
+
+/// Only root can: gives up all rights of this process.
+inline bool become_nobody() { return ::setgroups(0, nullptr) == 0 && ::setgid(nobody) == 0 && ::setuid(nobody) == 0; }
+
+inline bool is_root() { return ::geteuid() == 0; }
+
+inline void limit(__rlimit_resource what, rlim_t most) {
+  const rlimit both = {most, most};
+  EXPECT_EQ(::setrlimit(what, &both), 0);
+}
+
+/// What a command writes; nothing if it fails.
+inline std::string output_of(const std::string& command) {
+  std::string all;
+  FILE* from = ::popen(command.c_str(), "r");
+  if (from == nullptr) return all;
+  std::array<char, 4096> part;
+  while (auto count = std::fread(part.data(), 1, part.size(), from)) all.append(part.data(), count);
+  return ::pclose(from) == 0 ? all : std::string();
+}
+
+/// Whether there is a Node to compare with.
+inline bool has_node() {
+  static const bool found = output_of("node -p 1 2>/dev/null") == "1\n";
+  return found;
+}
+
+}  // namespace weir::testing
