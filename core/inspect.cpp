@@ -58,8 +58,17 @@ class dumper {
     std::vector<std::source_location> frames;
     add_frames(f.resume_at, frames);
     for (const auto& each : frames) text += fmt::format("{}    at {}\n", indent, line_of(each));
-    if (group* below = held->members(); below != nullptr && depth < most_frames) visit(*below, depth + 1);
+    group* below = held->members();
+    if (auto* several = dynamic_cast<compound_wait*>(held)) below = list_parts(*several, indent);
+    if (below != nullptr && depth < most_frames) visit(*below, depth + 1);
     f.let_go(*held);
+  }
+
+  group* list_parts(const compound_wait& several, const std::string& indent) {
+    for (std::size_t i = 0; i < several.parts(); ++i) {
+      if (const char* part = several.part(i)) text += fmt::format("{}  - {}\n", indent, part);
+    }
+    return several.branches();
   }
 };
 

@@ -3,6 +3,7 @@
 
 #include <weir/core/task.hpp>
 
+#include <cstddef>
 #include <source_location>
 #include <string>
 #include <vector>
@@ -19,6 +20,18 @@ struct [[nodiscard]] backtrace_awaiter {
   }
   std::vector<std::source_location> await_resume() const;
   std::coroutine_handle<> frame;
+};
+
+/// A wait for several things at once, as a dump shows it. Asked while the waiter is kept from resuming.
+class compound_wait {
+ public:
+  /// What the n-th thing is called, or null where it is a member of `branches`; counted from 0 up to `parts`.
+  virtual const char* part(std::size_t n) const noexcept = 0;
+  virtual std::size_t parts() const noexcept = 0;
+  virtual group* branches() const noexcept = 0;
+
+ protected:
+  ~compound_wait() = default;
 };
 
 class executor;

@@ -67,8 +67,7 @@ bool sleep_awaiter::suspend(fiber& f, std::coroutine_handle<> h) noexcept {
   home_ = f.on;
   waiter_ = &f;
   auto now = home_->clock();
-  auto wanted = time_;
-  if (absolute_) wanted = until_ > now ? until_ - now : nanoseconds(0);
+  auto wanted = end().left(now);
   duration = clamp32(whole_milliseconds(wanted));
   fire = [](timer_node& node, worker& w) noexcept {
     auto& self = static_cast<sleep_awaiter&>(node);

@@ -7,6 +7,7 @@
 #include <weir/core/scope.hpp>
 #include <weir/core/timer_wheel.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <type_traits>
 #include <utility>
@@ -17,7 +18,20 @@ namespace detail {
 /// The clock of the worker that runs the caller, which a simulation may drive; outside a runtime the system's.
 std::chrono::steady_clock::time_point clock_here() noexcept;
 
-class [[nodiscard]] sleep_awaiter : private wait, private timer_node {
+/// When a sleep ends: so long after it has begun, or at a point of the steady clock.
+struct sleep_end {
+  std::chrono::nanoseconds time;
+  bool absolute = false;
+
+  /// What is left at `now`, when the sleep begins; never negative.
+  std::chrono::nanoseconds left(std::chrono::steady_clock::time_point now) const noexcept {
+    auto zero = std::chrono::nanoseconds(0);
+    if (!absolute) return std::max(time, zero);
+    return time > now.time_since_epoch() ? time - now.time_since_epoch() : zero;
+  }
+};
+
+class [[nodiscard]] sleep_awaiter final : private wait, private timer_node {
  public:
   explicit sleep_awaiter(std::chrono::nanoseconds time) noexcept : time_(time) {}
   sleep_awaiter(std::chrono::steady_clock::time_point until) noexcept : until_(until), absolute_(true) {}
@@ -33,6 +47,11 @@ class [[nodiscard]] sleep_awaiter : private wait, private timer_node {
   result<void> try_resume() const noexcept {
     if (stopped_) return failure(cancelled());
     return {};
+  }
+
+  /// For who waits for the same in a way of his own.
+  sleep_end end() const noexcept {
+    return absolute_ ? sleep_end{until_.time_since_epoch(), true} : sleep_end{time_, false};
   }
 
  private:

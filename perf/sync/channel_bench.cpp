@@ -10,6 +10,8 @@
 #include <weir/sync/select.hpp>
 #include <weir/sync/watch.hpp>
 
+#include <deque>
+
 namespace {
 
 using weir::task;
@@ -135,6 +137,20 @@ void ready_select(benchmark::State& state) {
   });
 }
 BENCHMARK(ready_select)->Name("select/two_channels_one_ready");
+
+void ready_in_a_list(benchmark::State& state) {
+  bench::in_task(state, [](benchmark::State& measured) -> task<> {
+    std::deque<channel<long>> all;
+    for (long i = 0; i < measured.range(0); ++i) all.emplace_back(1);
+    bench::allocation_counters counters(measured);
+    for (auto _ : measured) {
+      static_cast<void>(all.front().try_send(1));
+      auto got = co_await weir::sync::select_any(all, [](channel<long>& each) { return each.recv(); });
+      benchmark::DoNotOptimize(got.get());
+    }
+  });
+}
+BENCHMARK(ready_in_a_list)->Name("select_any/one_ready_of")->Arg(2)->Arg(16)->Arg(256);
 
 task<> send_by_turns(channel<long>& a, channel<long>& b) {
   while (co_await weir::attempt(a.send(1)) && co_await weir::attempt(b.send(1))) {
