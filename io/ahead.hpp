@@ -39,30 +39,31 @@ struct ahead_options {
 
 namespace streams {
 
-/// A queue that a child fills, with the child.
+/// A queue that a child fills, with the child. It may be destroyed by another thread while it is read or started: so
+/// that ends only the queue, and the child is stopped when this goes.
 template <class T>
 class pumped_source {
  public:
   using value_type = T;
 
+  explicit pumped_source(stream_options<T> options) : pumped_source(make_pushed_readable<T>(std::move(options))) {}
+
+  bool idle() const noexcept { return !begun_ && !out_.closed(); }  ///< `start` has yet to be called
+
   /// @param pump `task<void>(output<T>&)`, which pushes and returns at the end, or throws
   template <class P>
-  pumped_source(scope& owner, bool local, P pump, stream_options<T> options)
-      : pumped_source(owner, local, std::move(pump), make_pushed_readable<T>(std::move(options))) {}
+  void start(scope& owner, bool local, P pump) {
+    begun_ = true;
+    child_ = start_child(owner, local, run<P>, std::move(pump), std::move(queue_));
+  }
 
   auto next() noexcept { return out_.next(); }
   bool closed() const noexcept { return out_.closed(); }
   std::size_t length() const noexcept { return out_.length(); }
-  void destroy(const std::exception_ptr& why) noexcept {
-    out_.destroy(why);
-    child_.stop();
-  }
+  void destroy(const std::exception_ptr& why) noexcept { out_.destroy(why); }
 
  private:
-  template <class P>
-  pumped_source(scope& owner, bool local, P&& pump, pushed_readable<T>&& ends)
-      : out_(std::move(ends.stream)),
-        child_(start_child(owner, local, run<P>, std::forward<P>(pump), std::move(ends.queue))) {}
+  explicit pumped_source(pushed_readable<T>&& ends) : out_(std::move(ends.stream)), queue_(std::move(ends.queue)) {}
 
   template <class P>
   static task<void> run(P pump, output<T> to) {
@@ -75,7 +76,9 @@ class pumped_source {
   }
 
   readable<T> out_;
+  output<T> queue_;  // until the child has it
   running_child child_;
+  bool begun_ = false;
 };
 
 template <class S>
@@ -106,30 +109,30 @@ class ahead_source {
   static constexpr bool cancel_safe = true;
 
   ahead_source(scope& owner, S&& from, ahead_options&& options)
-      : owner_(&owner), from_(std::forward<S>(from)), options_(std::move(options)) {}
+      : owner_(&owner),
+        from_(std::forward<S>(from)),
+        rule_(options.rule),
+        dropped_(std::move(options.dropped)),
+        queue_({.high_water_mark = options.high_water_mark}) {}
 
   task<std::optional<T>> next() {
-    if (!queue_) co_await start();
-    co_return co_await queue_->next();
-  }
-
-  task<void> start() {
-    bool local = (co_await weir::detail::this_fiber{}).has(weir::detail::fiber::affine);
-    queue_.emplace(*owner_, local, ahead_pump<S>{std::forward<S>(from_), options_.rule, options_.dropped},
-                   stream_options<T>{.high_water_mark = options_.high_water_mark});
+    if (queue_.idle()) {
+      bool local = (co_await weir::detail::this_fiber{}).has(weir::detail::fiber::affine);
+      queue_.start(*owner_, local, ahead_pump<S>{std::forward<S>(from_), rule_, dropped_});
+    }
+    co_return co_await queue_.next();
   }
 
   /// What is queued, in bytes or items.
-  std::size_t length() const noexcept { return queue_ ? queue_->length() : 0; }
-  void destroy(const std::exception_ptr& why) noexcept {
-    if (queue_) queue_->destroy(why);
-  }
+  std::size_t length() const noexcept { return queue_.length(); }
+  void destroy(const std::exception_ptr& why) noexcept { queue_.destroy(why); }
 
  private:
   scope* owner_;
   S from_;
-  ahead_options options_;
-  std::optional<pumped_source<T>> queue_;
+  when_full rule_;
+  drop_count dropped_;
+  pumped_source<T> queue_;
 };
 
 }  // namespace streams

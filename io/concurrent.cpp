@@ -25,10 +25,15 @@ task<void> fan_core::await_room() {
 void fan_core::finish(std::exception_ptr why) noexcept {
   {
     weir::detail::spin_guard guard(lock_);
+    if (over_) return;
     over_ = true;
     error_ = std::move(why);
   }
   ready_.set();
+}
+
+void fan_core::destroy(const std::exception_ptr& why) noexcept {
+  finish(why ? why : stream_error(errc::err_stream_premature_close));
 }
 
 }  // namespace weir::io::streams

@@ -37,8 +37,11 @@ class fan_core {
   /// Waits until one more call may begin. For one fiber.
   task<void> await_room();
 
-  /// Nothing more will come.
+  /// Nothing more will come. The first call counts.
   void finish(std::exception_ptr why) noexcept;
+
+  /// Nobody wants more.
+  void destroy(const std::exception_ptr& why) noexcept;
 
  protected:
   ~fan_core() = default;
@@ -177,7 +180,8 @@ class fanned_source {
     }
     co_return co_await fan_->next();
   }
-  void destroy(const std::exception_ptr&) noexcept { child_.stop(); }
+  /// May come from another thread while `next` is under way; the child is stopped when this goes.
+  void destroy(const std::exception_ptr& why) noexcept { fan_->destroy(why); }
 
  private:
   scope* owner_;

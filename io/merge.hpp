@@ -70,25 +70,24 @@ class merged_source {
   using value_type = T;
   static constexpr bool cancel_safe = true;
 
-  merged_source(scope& owner, merge_pump<T, Sources> pump) : owner_(&owner), pump_(std::move(pump)) {}
+  merged_source(scope& owner, merge_pump<T, Sources> pump)
+      : owner_(&owner),
+        pump_(std::move(pump)),
+        queue_({.high_water_mark = pump_.count, .weigh = [](const T&) -> std::size_t { return 1; }}) {}
 
   task<std::optional<T>> next() {
-    if (!queue_) {
-      pump_->local = (co_await weir::detail::this_fiber{}).has(weir::detail::fiber::affine);
-      stream_options<T> options{.high_water_mark = pump_->count, .weigh = [](const T&) -> std::size_t { return 1; }};
-      queue_.emplace(*owner_, pump_->local, std::move(*pump_), std::move(options));
-      pump_.reset();
+    if (queue_.idle()) {
+      pump_.local = (co_await weir::detail::this_fiber{}).has(weir::detail::fiber::affine);
+      queue_.start(*owner_, pump_.local, std::move(pump_));
     }
-    co_return co_await queue_->next();
+    co_return co_await queue_.next();
   }
-  void destroy(const std::exception_ptr& why) noexcept {
-    if (queue_) queue_->destroy(why);
-  }
+  void destroy(const std::exception_ptr& why) noexcept { queue_.destroy(why); }
 
  private:
   scope* owner_;
-  std::optional<merge_pump<T, Sources>> pump_;
-  std::optional<pumped_source<T>> queue_;
+  merge_pump<T, Sources> pump_;
+  pumped_source<T> queue_;
 };
 
 }  // namespace streams

@@ -268,8 +268,10 @@ class distinct_source : public reading<S> {
 
   task<std::optional<T>> next() {
     while (auto item = co_await this->from_.next()) {
-      if (!seen_.insert(std::invoke(key_of_, std::as_const(*item))).second) continue;
-      if (seen_.size() > limit_) too_many_distinct(limit_);
+      key its = std::invoke(key_of_, std::as_const(*item));
+      if (seen_.contains(its)) continue;
+      if (seen_.size() >= limit_) too_many_distinct(limit_);
+      seen_.insert(std::move(its));
       co_return item;
     }
     co_return std::nullopt;
@@ -301,6 +303,12 @@ class zipped_source : public reading<S> {
     co_return both;
   }
   bool closed() const noexcept { return reading<S>::closed() || !survives_cancel(other_); }
+  void destroy(const std::exception_ptr& why) noexcept {
+    reading<S>::destroy(why);
+    if constexpr (!std::is_lvalue_reference_v<R>) {
+      if (why) tell_destroyed(other_, why);
+    }
+  }
 
  private:
   R other_;

@@ -102,7 +102,8 @@ using namespace weir::io;
 
 buffer bytes_of(item from) { return std::move(from.bytes); }
 ints number_of(const std::string& record) {
-  return {record.starts_with('x') ? static_cast<int>(record.size()) : std::stoi(record)};
+  bool is_number = !record.empty() && record.front() >= '0' && record.front() <= '9';
+  return {is_number ? std::stoi(record) : static_cast<int>(record.size())};
 }
 ints number_in(const buffer& record) { return number_of(std::string(record.text())); }
 ints value_of(const item& from) { return {from.value}; }
@@ -419,8 +420,9 @@ void add_bytes(std::vector<operator_case>& to) {
                 },
                 same});
   to.push_back({"rechunk",
-                [](scope&, item_source from, ledger&) {
-                  return results(std::move(from) | map(bytes_of) | rechunk(2) | map(number_in));
+                [](scope&, item_source from, ledger& l) {
+                  return results(std::move(from) | map(bytes_of) | rechunk(l.large_items ? large / 2 + 1 : 2) |
+                                 map(number_in));
                 },
                 same});
   to.push_back({"text",

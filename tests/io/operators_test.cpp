@@ -167,6 +167,11 @@ TEST(Operators, distinct_remembers_keys_up_to_a_limit) {
     auto few = count_to(9) | distinct(std::identity(), {.limit = 2});
     auto outcome = co_await attempt(few | to_vector());
     EXPECT_EQ(verdict(outcome), "ERR_OUT_OF_RANGE");
+    auto stubborn = from({1, 2, 3, 1, 3, 4}) | distinct(std::identity(), {.limit = 2});
+    for (int i = 1; i <= 2; ++i) EXPECT_EQ(co_await stubborn.next(), i);
+    for (int i = 0; i < 3; ++i)  // what was refused is not remembered
+      EXPECT_EQ(verdict(co_await attempt(stubborn.next())), "ERR_OUT_OF_RANGE") << i;
+    EXPECT_EQ(co_await stubborn.next(), std::nullopt);
   }());
 }
 
