@@ -42,14 +42,18 @@ struct write_stream_options {
   mode how = mode::write;
   std::uint32_t permissions = 0666;         ///< of a file that is made, less the umask
   std::optional<std::uint64_t> start = {};  ///< where the first byte goes; not set: the file's position, or its end
-  bool flush = false;                       ///< `end` completes only when the disk has all of it (fsync)
+  /// Bytes that may wait for the disk while the writer goes on: a write completes when its chunk has been taken, and
+  /// one that fails is told to a later write, or to `end`. 0: each write completes when the system has its bytes.
+  std::size_t write_behind = std::size_t{1} << 20;
+  bool flush = false;  ///< `end` completes only when the disk has all of it (fsync)
   std::size_t high_water_mark = 64 * 1024;
   std::function<void(std::exception_ptr)> on_close = {};
 };
 
 /// A file that takes chunks (Node's createWriteStream). It is opened by the first write or by `end`, where a failure to
-/// do so comes out. `end` closes it and says whether that went well; a stream that is destroyed before leaves in the
-/// file what was written. Several queued chunks go in one system call.
+/// do so comes out. Chunks are written by a thread that may block, many in one system call, while more are made (see
+/// write_behind). `end` waits for all of them, closes the file and says whether that went well; a stream that is
+/// destroyed before leaves in the file what was written so far.
 io::writable<buffer> write_stream(std::string path, write_stream_options options = {});
 
 /// The same into a file that is open.
