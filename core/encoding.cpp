@@ -4,6 +4,8 @@
 #include <weir/core/simd_text.hpp>
 #include <weir/core/utf8.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -227,6 +229,57 @@ std::size_t decode_to(input in, encoding as, char* out) noexcept {
   return static_cast<std::size_t>(end - out);
 }
 
+// ---- Bytes to bytes ----
+
+// Calls `put(point)` for each character that the bytes stand for. Not every byte is one in ASCII, however lenient
+// `decode` is.
+template <class F>
+void each_character_in(input in, encoding as, F put) {
+  if (as == encoding::ascii) {
+    for (; in.size != 0; in.skip(1)) put(*in.at < 0x80 ? char32_t{*in.at} : detail::replacement_character);
+    return;
+  }
+  const auto put_run = [&](const std::uint8_t* from, std::size_t length) { std::for_each_n(from, length, put); };
+  decode(in, as, put, put_run);
+}
+
+// Characters that nobody sees (Unicode's Default_Ignorable_Code_Point).
+bool is_invisible(char32_t point) noexcept {
+  static constexpr std::pair<char32_t, char32_t> ranges[] = {
+      {0xad, 0xad},     {0x34f, 0x34f},   {0x61c, 0x61c},     {0x115f, 0x1160},   {0x17b4, 0x17b5},   {0x180b, 0x180f},
+      {0x200b, 0x200f}, {0x202a, 0x202e}, {0x2060, 0x206f},   {0x3164, 0x3164},   {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},
+      {0xffa0, 0xffa0}, {0xfff0, 0xfff8}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+  };
+  return std::ranges::any_of(ranges, [&](const auto& each) { return point >= each.first && point <= each.second; });
+}
+
+void append_octet(std::vector<std::byte>& out, char32_t point, char32_t last) {
+  if (point <= last) {
+    out.push_back(static_cast<std::byte>(point));
+  } else if (!is_invisible(point)) {
+    out.push_back(std::byte{'?'});
+  }
+}
+
+void append_character(std::vector<std::byte>& out, char32_t point, encoding as) {
+  if (as == encoding::latin1) return append_octet(out, point, 0xff);
+  if (as == encoding::ascii) return append_octet(out, point, 0x7f);
+  char text[4];
+  const auto* end = encode_utf8(point, text);
+  const std::string_view character(text, static_cast<std::size_t>(end - text));
+  std::byte bytes[4];
+  const auto size = to_bytes(character, as, bytes);
+  out.insert(out.end(), bytes, bytes + size);
+}
+
+bool is_ascii_space(char each) noexcept {
+  return each == ' ' || each == '\t' || each == '\n' || each == '\f' || each == '\r';
+}
+
+bool is_base64_digit(char each) noexcept {
+  return base64_values[static_cast<std::uint8_t>(each)] <= 63 && each != '-' && each != '_';
+}
+
 }  // namespace
 
 std::optional<encoding> find_encoding(std::string_view name) noexcept {
@@ -318,6 +371,52 @@ bool is_utf8(std::span<const std::byte> bytes) noexcept {
 
 bool is_ascii(std::span<const std::byte> bytes) noexcept {
   return best_text_kernels().ascii_length(input(bytes).at, bytes.size()) == bytes.size();
+}
+
+std::vector<std::byte> transcode(std::span<const std::byte> bytes, encoding from, encoding to) {
+  if (is_digits(from) || is_digits(to)) {
+    throw error(errc::err_invalid_arg_value,
+                fmt::format("Unable to transcode from {} to {}", encoding_name(from), encoding_name(to)));
+  }
+  std::vector<std::byte> out;
+  if (to == encoding::utf8 && from != encoding::ascii) {
+    out.resize(text_length(bytes, from));
+    to_text(bytes, from, std::span(reinterpret_cast<char*>(out.data()), out.size()));
+    return out;
+  }
+  out.reserve(to == encoding::utf16le && from != encoding::utf16le ? 2 * bytes.size() : bytes.size());
+  each_character_in(input(bytes), from, [&](char32_t point) { append_character(out, point, to); });
+  return out;
+}
+
+std::string btoa(std::string_view text) {
+  std::vector<std::byte> bytes;
+  bytes.reserve(text.size());
+  bool fits = true;
+  each_character(text, [&](char32_t point) {
+    fits = point <= 0xff;
+    bytes.push_back(static_cast<std::byte>(point));
+    return fits;
+  });
+  if (!fits) throw error(errc::err_invalid_char, "btoa: a character is not within U+0000 to U+00FF");
+  return to_text(bytes, encoding::base64);
+}
+
+std::string atob(std::string_view text) {
+  std::string digits;
+  digits.reserve(text.size());
+  for (char each : text) {
+    if (!is_ascii_space(each)) digits.push_back(each);
+  }
+  if (digits.size() % 4 == 0) {
+    for (int i = 0; i < 2 && digits.ends_with('='); ++i) digits.pop_back();
+  }
+  if (digits.size() % 4 == 1 || !std::ranges::all_of(digits, is_base64_digit)) {
+    throw error(errc::err_invalid_char, "atob: the text is not base64");
+  }
+  std::vector<std::byte> bytes(base64_bytes(digits));
+  bytes.resize(from_base64(digits, bytes));
+  return to_text(bytes, encoding::latin1);
 }
 
 }  // namespace weir

@@ -1,6 +1,7 @@
 // core/encoding.hpp: text as bytes and bytes as text, in the encodings that Node's Buffer knows and with its leniency.
-// Rests on core/error. Text is a std::string in UTF-8. Nothing here fails on bad input except the name of an
-// encoding: what cannot be decoded becomes U+FFFD (UTF-8, UTF-16) or ends or is passed over (hex, base64).
+// Rests on core/error. Text is a std::string in UTF-8. Nothing here fails on bad input but the name of an
+// encoding, btoa and atob: what cannot be decoded becomes U+FFFD (UTF-8, UTF-16) or ends or is passed over (hex,
+// base64).
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weir {
 
@@ -61,5 +63,23 @@ bool is_utf8(std::span<const std::byte> bytes) noexcept;
 
 /// Whether no byte has its high bit set (Node's buffer.isAscii).
 bool is_ascii(std::span<const std::byte> bytes) noexcept;
+
+/// The same characters in another encoding (Node's buffer.transcode): among utf8, utf16le, latin1 and ascii. A
+/// character that `to` does not have becomes '?', or nothing if nobody would see it (a soft hyphen, a joiner); so does
+/// what `from` cannot read, as U+FFFD, which for ascii is any byte with its high bit set. Node agrees on all text that
+/// is well-formed; on other it fails on the way between utf8 and utf16le, and takes ascii for latin1 on the way to
+/// utf16le.
+/// @throws weir::error ERR_INVALID_ARG_VALUE for an encoding that stands for no characters
+std::vector<std::byte> transcode(std::span<const std::byte> bytes, encoding from, encoding to);
+
+/// Base64 of the bytes that the characters of `text` are, U+0000 to U+00FF (https://html.spec.whatwg.org/#dom-btoa).
+/// @throws weir::error ERR_INVALID_CHAR for any other character (InvalidCharacterError of a browser)
+std::string btoa(std::string_view text);
+
+/// The other way: a character for each byte. Forgiving (https://infra.spec.whatwg.org/#forgiving-base64-decode): passes
+/// over ASCII white space, needs no padding and none of the bits that are left over to be 0; unlike `encoding::base64`
+/// it takes nothing else.
+/// @throws weir::error ERR_INVALID_CHAR for what is not base64 (InvalidCharacterError of a browser)
+std::string atob(std::string_view text);
 
 }  // namespace weir

@@ -436,5 +436,136 @@ INSTANTIATE_TEST_SUITE_P(OfThisProcessor, TextKernels,
                          ::testing::ValuesIn(all_text_kernels().begin(), all_text_kernels().end()),
                          [](const auto& tested) { return std::string(tested.param->name); });
 
+// ---- From bytes to bytes ----
+
+std::string transcoded(std::string_view digits, std::string_view from, std::string_view to) {
+  return to_text(transcode(unhex(digits), parse_encoding(from), parse_encoding(to)), encoding::hex);
+}
+
+// The answers are Node 20's, but for those that say so.
+TEST(Transcode, keeps_the_characters) {
+  EXPECT_EQ(transcoded("c3a9", "utf8", "utf16le"), "e900");
+  EXPECT_EQ(transcoded("c3a9", "utf8", "latin1"), "e9");
+  EXPECT_EQ(transcoded("e900", "ucs2", "utf8"), "c3a9");
+  EXPECT_EQ(transcoded("e900", "ucs2", "binary"), "e9");
+  EXPECT_EQ(transcoded("e9", "latin1", "utf8"), "c3a9");
+  EXPECT_EQ(transcoded("e97a", "latin1", "utf16le"), "e9007a00");
+  EXPECT_EQ(transcoded("617a", "ascii", "utf16le"), "61007a00");
+  EXPECT_EQ(transcoded("f09f9880", "utf8", "utf16le"), "3dd800de");
+  EXPECT_EQ(transcoded("3dd800de", "utf16le", "utf8"), "f09f9880");
+  for (const auto* each : {"utf8", "utf16le", "latin1", "ascii"}) {
+    EXPECT_EQ(transcoded("6100", each, each), "6100");
+    EXPECT_EQ(transcoded("", each, "utf8"), "");
+  }
+}
+
+TEST(Transcode, writes_a_question_mark_for_each_character_that_is_not_there) {
+  EXPECT_EQ(transcoded("61e282ac62", "utf8", "latin1"), "613f62");
+  EXPECT_EQ(transcoded("61e282ac62", "utf8", "ascii"), "613f62");
+  EXPECT_EQ(transcoded("f09f9880", "utf8", "latin1"), "3f");
+  EXPECT_EQ(transcoded("3dd800deac20", "utf16le", "ascii"), "3f3f");
+  EXPECT_EQ(transcoded("c3a9", "latin1", "ascii"), "3f3f");
+  EXPECT_EQ(transcoded("c3a9", "utf8", "ascii"), "3f");
+}
+
+TEST(Transcode, leaves_out_what_is_not_there_and_nobody_sees) {
+  EXPECT_EQ(transcoded("61ad62", "latin1", "ascii"), "6162");
+  EXPECT_EQ(transcoded("61ad62", "latin1", "latin1"), "61ad62");
+  EXPECT_EQ(transcoded("61e2808d62efbbbf", "utf8", "latin1"), "6162");
+  EXPECT_EQ(transcoded("f3a08081", "utf8", "ascii"), "");
+  EXPECT_EQ(transcoded("f3a18080", "utf8", "ascii"), "3f") << "U+E1000 is not among them";
+}
+
+TEST(Transcode, replaces_what_cannot_be_read) {
+  EXPECT_EQ(transcoded("61ff62", "utf8", "utf8"), "61efbfbd62");
+  EXPECT_EQ(transcoded("61ff62", "utf8", "latin1"), "613f62");
+  EXPECT_EQ(transcoded("f09f98", "utf8", "ascii"), "3f");
+  EXPECT_EQ(transcoded("eda080", "utf8", "ascii"), "3f3f3f");
+  EXPECT_EQ(transcoded("6180", "ascii", "utf8"), "61efbfbd");
+  EXPECT_EQ(transcoded("6180", "ascii", "latin1"), "613f");
+  EXPECT_EQ(transcoded("00d86100", "utf16le", "utf16le"), "fdff6100");
+  EXPECT_EQ(transcoded("00d8", "utf16le", "latin1"), "3f");
+  EXPECT_EQ(transcoded("610062", "utf16le", "latin1"), "61");
+  // Where Node fails, or takes one encoding for another.
+  EXPECT_EQ(transcoded("61ff62", "utf8", "utf16le"), "6100fdff6200");
+  EXPECT_EQ(transcoded("00d8", "utf16le", "utf8"), "efbfbd");
+  EXPECT_EQ(transcoded("6180", "ascii", "utf16le"), "6100fdff");
+}
+
+TEST(Transcode, knows_no_digits) {
+  for (const auto as : {encoding::hex, encoding::base64, encoding::base64url}) {
+    EXPECT_THROW(transcode({}, as, encoding::utf8), error);
+    try {
+      transcode({}, encoding::utf8, as);
+      ADD_FAILURE();
+    } catch (const error& e) {
+      EXPECT_EQ(e.code_name(), "ERR_INVALID_ARG_VALUE");
+    }
+  }
+}
+
+TEST(Transcode, there_and_back_is_the_same_for_every_character) {
+  for (char32_t point = 0; point <= 0x10ffff; ++point) {
+    if (point >= 0xd800 && point <= 0xdfff) continue;
+    char text[4];
+    const std::string_view utf8(text, static_cast<std::size_t>(detail::encode_utf8(point, text) - text));
+    const auto wide = transcode(bytes_of(utf8), encoding::utf8, encoding::utf16le);
+    const auto back = transcode(wide, encoding::utf16le, encoding::utf8);
+    ASSERT_TRUE(std::ranges::equal(back, bytes_of(utf8))) << static_cast<unsigned>(point);
+    const auto narrow = transcode(wide, encoding::utf16le, encoding::latin1);
+    const bool same = narrow.size() == 1 && narrow[0] == static_cast<std::byte>(point);
+    ASSERT_TRUE(point <= 0xff ? same : narrow.empty() || narrow == std::vector{std::byte{'?'}});
+  }
+}
+
+TEST(Btoa, takes_characters_for_bytes) {
+  EXPECT_EQ(btoa(""), "");
+  EXPECT_EQ(btoa("a"), "YQ==");
+  EXPECT_EQ(btoa("hello"), "aGVsbG8=");
+  EXPECT_EQ(btoa("\xc3\xbf\xc3\xbe"), "//4=");
+  EXPECT_EQ(btoa(std::string_view("\0", 1)), "AA==");
+}
+
+TEST(Btoa, fails_for_a_character_that_is_no_byte) {
+  for (const auto& each : {std::string("\xc4\x80"), std::string("a\xf0\x9f\x98\x80"), std::string("a\xff")}) {
+    try {
+      btoa(each);
+      ADD_FAILURE() << each;
+    } catch (const error& e) {
+      EXPECT_EQ(e.code_name(), "ERR_INVALID_CHAR");
+    }
+  }
+}
+
+TEST(Atob, is_forgiving) {
+  EXPECT_EQ(atob(""), "");
+  EXPECT_EQ(atob("YQ=="), "a");
+  EXPECT_EQ(atob("YQ"), "a");
+  EXPECT_EQ(atob("YR"), "a") << "bits that are left over do not matter";
+  EXPECT_EQ(atob(" Y\tQ\n=\r=\f"), "a");
+  EXPECT_EQ(atob("ab= ="), "i");
+  EXPECT_EQ(atob("//4="), "\xc3\xbf\xc3\xbe");
+  for (const auto* each :
+       {"a", "a=", "ab=", "ab=c", "ab===", "====", "=", "abcde", "a-_b", "abc=\v", "abc\xc3\xa9", "a b c d e"}) {
+    try {
+      atob(each);
+      ADD_FAILURE() << each;
+    } catch (const error& e) {
+      EXPECT_EQ(e.code_name(), "ERR_INVALID_CHAR");
+    }
+  }
+}
+
+TEST(Atob, gives_what_btoa_took) {
+  std::mt19937 random(5);
+  for (std::size_t i = 0; i < rounds(5'000); ++i) {
+    std::vector<std::byte> bytes(random() % 100);
+    for (auto& each : bytes) each = static_cast<std::byte>(random());
+    const auto text = to_text(bytes, encoding::latin1);
+    EXPECT_EQ(atob(btoa(text)), text);
+    EXPECT_EQ(btoa(text), to_text(bytes, encoding::base64));
+  }
+}
+
 }  // namespace
 }  // namespace weir
