@@ -76,7 +76,17 @@
   entry(err_invalid_file_url_host, "ERR_INVALID_FILE_URL_HOST",                                                        \
         "File URL host must be \"localhost\" or empty on linux")                                                       \
   entry(err_invalid_file_url_path, "ERR_INVALID_FILE_URL_PATH", "File URL path must be absolute")                      \
-  entry(err_invalid_url_scheme, "ERR_INVALID_URL_SCHEME", "The URL must be of scheme file")
+  entry(err_invalid_url_scheme, "ERR_INVALID_URL_SCHEME", "The URL must be of scheme file")                            \
+  entry(err_fs_cp_dir_to_non_dir, "ERR_FS_CP_DIR_TO_NON_DIR", "Cannot overwrite non-directory with directory")         \
+  entry(err_fs_cp_eexist, "ERR_FS_CP_EEXIST", "Target already exists")                                                 \
+  entry(err_fs_cp_einval, "ERR_FS_CP_EINVAL", "Invalid src or dest")                                                   \
+  entry(err_fs_cp_fifo_pipe, "ERR_FS_CP_FIFO_PIPE", "Cannot copy a FIFO pipe")                                         \
+  entry(err_fs_cp_non_dir_to_dir, "ERR_FS_CP_NON_DIR_TO_DIR", "Cannot overwrite directory with non-directory")         \
+  entry(err_fs_cp_socket, "ERR_FS_CP_SOCKET", "Cannot copy a socket file")                                             \
+  entry(err_fs_cp_symlink_to_subdirectory, "ERR_FS_CP_SYMLINK_TO_SUBDIRECTORY",                                        \
+        "Cannot overwrite symlink in subdirectory of self")                                                            \
+  entry(err_fs_cp_unknown, "ERR_FS_CP_UNKNOWN", "Cannot copy an unknown file type")                                    \
+  entry(err_fs_eisdir, "ERR_FS_EISDIR", "Path is a directory")
 // clang-format on
 
 namespace weir {
