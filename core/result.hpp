@@ -84,7 +84,8 @@ class [[nodiscard]] result {
   }
 
   template <class U = T>
-    requires(is_object && std::constructible_from<storage, U &&> && !detail::is_result<std::remove_cvref_t<U>> &&
+    requires(is_object && std::constructible_from<storage, U &&> &&
+             (!detail::is_result<std::remove_cvref_t<U>> || std::is_same_v<T, std::remove_cvref_t<U>>) &&
              !std::is_same_v<std::remove_cvref_t<U>, weir::failure> &&
              !std::is_base_of_v<weir::error, std::remove_cvref_t<U>>)
   explicit(!std::convertible_to<U&&, storage>) result(U&& value)  // NOLINT
