@@ -1,21 +1,17 @@
 #include <weir/fs/file_store.hpp>
 
 #include <weir/fs/contents.hpp>
+#include <weir/fs/directory.hpp>
 #include <weir/fs/error.hpp>
 
 #include <fmt/format.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <charconv>
-#include <filesystem>
-#include <memory>
 #include <utility>
 
 namespace weir::fs {
@@ -87,20 +83,6 @@ error damaged(const std::string& path) {
           {.operation = "get", .path = path}};
 }
 
-/// Calls `visit(name)` for each name in a directory but "." and "..".
-template <class F>
-result<void> each_name(const std::string& path, F visit) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
-  if (!directory) return os_error(errno, "opendir", path);
-  while (const auto* each = ::readdir(directory.get())) {  // NOLINT: of a stream of our own
-    const std::string_view name(each->d_name);
-    if (name == "." || name == "..") continue;
-    auto goes_on = visit(name);
-    if (!goes_on) return goes_on;
-  }
-  return {};
-}
-
 /// Keeps whoever erases what is over from erasing what others are just storing: they share the directory, he has it
 /// alone. Ends with the descriptor.
 result<io::descriptor> lock_directory(const std::string& path, int kind) {
@@ -145,11 +127,9 @@ struct file_store::head {
 
 call<file_store> file_store::open(std::string directory, file_store_options options) {
   return {"open_store", [directory = std::move(directory), options = std::move(options)]() -> result<file_store> {
-            if (detail::has_nul(directory)) return detail::nul_error("directory", directory);
             if (options.ttl.count() < 0) return error(errc::err_out_of_range, "A time to live is not negative");
-            std::error_code wrong;
-            std::filesystem::create_directories(directory, wrong);
-            if (wrong) return os_error(wrong.value(), "mkdir", directory);
+            auto made = mkdir(directory, {.recursive = true}).try_now();
+            if (!made) return made.failure();
             return file_store(directory, options);
           }};
 }
@@ -227,47 +207,58 @@ result<bool> file_store::erase_expired(const std::string& path) const {
   if (!alone) return alone.failure();
   expired = has_expired(path);
   if (!expired || !*expired) return expired;
+  return erase_file(path);
+}
+
+call<std::vector<std::string>> file_store::keys() const {
+  return {"store_keys", [directory = directory_]() -> result<std::vector<std::string>> {
+            auto names = readdir(directory).try_now();
+            if (!names) return names.failure();
+            std::vector<std::string> all;
+            for (const auto& name : *names) {
+              if (auto key = key_of(name)) all.push_back(std::move(*key));
+            }
+            return all;
+          }};
+}
+
+// Does `something(name)`, which tells whether it removed a file, for each name in the directory.
+template <class F>
+result<store_report> file_store::walk(const stop_flag& stop, F something) const {
+  auto names = readdir(directory_).try_now();
+  if (!names) return names.failure();
+  store_report report;
+  for (const auto& name : *names) {
+    if (stop.requested()) return failure(cancelled());
+    result<bool> removed = something(name);
+    if (removed && *removed) ++report.removed;
+    if (!removed) report.failures.push_back({fmt::format("{}/{}", directory_, name), removed.failure()});
+  }
+  return report;
+}
+
+result<bool> file_store::erase_file(const std::string& path) const {
   auto gone = detail::on_path("unlink", path, [&] { return ::unlink(path.c_str()); });
+  if (!gone && gone.failure().is("ENOENT")) return false;
   if (!gone) return gone.failure();
   return true;
 }
 
 call<bool> file_store::erase(std::string key) const {
-  return {"store_erase", [of = *this, key = std::move(key)]() -> result<bool> {
-            const auto path = of.path_for(key);
-            auto gone = detail::on_path("unlink", path, [&] { return ::unlink(path.c_str()); });
-            if (!gone && gone.failure().is("ENOENT")) return false;
-            if (!gone) return gone.failure();
-            return true;
-          }};
-}
-
-call<std::vector<std::string>> file_store::keys() const {
-  return {"store_keys", [directory = directory_]() -> result<std::vector<std::string>> {
-            std::vector<std::string> all;
-            auto seen = each_name(directory, [&](std::string_view name) -> result<void> {
-              if (auto key = key_of(name)) all.push_back(std::move(*key));
-              return {};
-            });
-            if (!seen) return seen.failure();
-            return all;
-          }};
+  return {"store_erase", [of = *this, key = std::move(key)] { return of.erase_file(of.path_for(key)); }};
 }
 
 call<store_report> file_store::clear() const {
-  return {"store_clear", [directory = directory_](const stop_flag& stop) -> result<store_report> {
-            store_report report;
-            auto seen = each_name(directory, [&](std::string_view name) -> result<void> {
-              if (stop.requested()) return failure(cancelled());
-              if (!key_of(name)) return {};
-              const auto path = fmt::format("{}/{}", directory, name);
-              auto gone = detail::on_path("unlink", path, [&] { return ::unlink(path.c_str()); });
-              if (gone) ++report.removed;
-              if (!gone && !gone.failure().is("ENOENT")) report.failures.push_back({path, gone.failure()});
-              return {};
+  return {"store_clear", [of = *this](const stop_flag& stop) {
+            return of.walk(stop, [&](const std::string& name) {
+              return key_of(name) ? of.erase_file(fmt::format("{}/{}", of.directory_, name)) : result<bool>(false);
             });
-            if (!seen) return seen.failure();
-            return report;
+          }};
+}
+
+call<store_report> file_store::sweep() const {
+  return {"store_sweep", [of = *this](const stop_flag& stop) {
+            return of.walk(stop, [&](const std::string& name) { return of.sweep_file(name); });
           }};
 }
 
@@ -279,22 +270,7 @@ result<bool> file_store::sweep_file(const std::string& name) const {
   if (!found && found.failure().is("ENOENT")) return false;
   if (!found) return found.failure();
   if (found->mtime + abandoned_after > time_point(std::chrono::system_clock::now())) return false;
-  return ::unlink(path.c_str()) == 0;
-}
-
-call<store_report> file_store::sweep() const {
-  return {"store_sweep", [of = *this](const stop_flag& stop) -> result<store_report> {
-            store_report report;
-            auto seen = each_name(of.directory_, [&](std::string_view name) -> result<void> {
-              if (stop.requested()) return failure(cancelled());
-              auto swept = of.sweep_file(std::string(name));
-              if (swept && *swept) ++report.removed;
-              if (!swept) report.failures.push_back({fmt::format("{}/{}", of.directory_, name), swept.failure()});
-              return {};
-            });
-            if (!seen) return seen.failure();
-            return report;
-          }};
+  return erase_file(path);
 }
 
 }  // namespace weir::fs

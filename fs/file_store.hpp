@@ -87,6 +87,9 @@ class file_store {
   result<std::optional<buffer>> get_now(const std::string& key) const;
   result<bool> has_expired(const std::string& path) const;
   result<bool> erase_expired(const std::string& path) const;
+  result<bool> erase_file(const std::string& path) const;
+  template <class F>
+  result<store_report> walk(const stop_flag& stop, F something) const;
   result<bool> sweep_file(const std::string& name) const;
   bool is_over(const head& entry) const;
 

@@ -3,12 +3,12 @@
 #include <weir/core/combine.hpp>
 #include <weir/core/scope.hpp>
 #include <weir/core/time.hpp>
+#include <weir/fs/directory.hpp>
 #include <weir/fs/error.hpp>
 #include <weir/io/signal.hpp>
 
 #include <fmt/format.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,9 +17,7 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
-#include <filesystem>
 #include <iterator>
-#include <memory>
 #include <tuple>
 #include <utility>
 
@@ -260,9 +258,8 @@ result<void> rotating_log::check() {
 }
 
 result<void> rotating_log::open_file(const std::string& path) {
-  std::error_code wrong;
-  std::filesystem::create_directories(options_.directory, wrong);
-  if (wrong) return os_error(wrong.value(), "mkdir", options_.directory);
+  auto made = mkdir(options_.directory, {.recursive = true}).try_now();
+  if (!made) return made.failure();
   auto opened = detail::on_path("open", path,
                                 [&] { return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666); });
   if (!opened) return opened.failure();
@@ -294,18 +291,18 @@ result<void> rotating_log::rotate_files() {
 
 void rotating_log::prune() const {
   if (!options_.keep) return;
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(options_.directory.c_str()), &::closedir);
-  if (!directory) return;
+  auto names = readdir(options_.directory).try_now();
+  if (!names) return;
   const auto current = path_.substr(options_.directory.size() + 1);
   std::vector<older> all;
-  while (const auto* each = ::readdir(directory.get())) {  // NOLINT: of a stream of our own
-    if (each->d_name == current) continue;
-    if (auto found = parse_name(each->d_name, options_.name, options_.daily)) all.push_back(std::move(*found));
+  for (const auto& each : *names) {
+    if (each == current) continue;
+    if (auto found = parse_name(each, options_.name, options_.daily)) all.push_back(std::move(*found));
   }
   std::sort(all.begin(), all.end(),
             [](const older& a, const older& b) { return a.date != b.date ? a.date > b.date : a.number < b.number; });
   for (std::size_t i = *options_.keep; i < all.size(); ++i) {
-    ::unlinkat(::dirfd(directory.get()), all[i].name.c_str(), 0);
+    ::unlink(fmt::format("{}/{}", options_.directory, all[i].name).c_str());
   }
 }
 
