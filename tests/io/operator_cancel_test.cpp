@@ -102,6 +102,7 @@ TEST(OperatorCancel, may_be_destroyed_by_another_worker_while_it_is_read) {
              for (auto& each : operator_cases()) {
                for (std::size_t rounds = 0; rounds < 16; ++rounds)
                  co_await outer.spawn([&each, rounds]() -> task<void> {
+                   auto why = failure(error(errc::err_closed, "somebody failed")).exception();  // outlives all readers
                    ledger l;
                    l.last = 5;
                    co_await with_scope([&](scope& s) -> task<void> {
@@ -110,7 +111,7 @@ TEST(OperatorCancel, may_be_destroyed_by_another_worker_while_it_is_read) {
                      reading_report got;
                      auto reader = s.spawn(read_all, std::ref(from), std::ref(got));
                      for (std::size_t i = 0; i < rounds; ++i) co_await yield();
-                     stream.destroy(error(errc::err_closed, "somebody failed"));
+                     stream.destroy(why);
                      co_await std::move(reader);
                      if (!got.failures.empty()) EXPECT_EQ(got.failures.front(), "somebody failed") << each.name;
                    });

@@ -140,6 +140,7 @@ TEST_P(OperatorFailures, are_the_end_of_a_stream_made_of_them) {
 
 struct piped {
   std::string failure = "none";
+  std::exception_ptr why;  // for as long as anybody may look at it
   ints written;
   int source_closed = 0;
   int sink_closed = 0;
@@ -162,7 +163,9 @@ task<void> pipe_through(const operator_case& each, ledger& l, int write_fails_at
         transform<ints>([](ints some, output<ints>& out) -> task<void> { co_await out.push(std::move(some)); });
     auto outcome = early ? co_await attempt(pipeline(std::move(first), stage, std::move(passing), std::move(last)))
                          : co_await attempt(pipeline(std::move(first), stage, std::move(last)));
-    if (!outcome) got.failure = outcome.failure().message();
+    if (outcome) co_return;
+    got.why = outcome.failure().exception();
+    got.failure = outcome.failure().message();
   });
 }
 
