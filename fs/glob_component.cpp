@@ -377,8 +377,11 @@ class automaton_builder {
   }
 
   std::uint32_t put(const sequence& s, follow behind, place where) {
-    const bool two_ways = behind.next != behind.after && has_negation(s);
+    const bool two_ways = has_negation(s) && (behind.next != behind.after || where.at_start);
     const bool plain = std::ranges::none_of(s.items, [](const item& i) { return i.is == what::group; });
+    // minimatch: `!(a)*` matches "a", the negation taking nothing of it.
+    const bool after_all = two_ways && where.at_start && where.at_end && s.items.size() == 2 && negates(s.items[0]) &&
+                           s.items[1].is == what::star;
     for (std::size_t i = s.items.size(); i-- > 0;) {
       const item& one = s.items[i];
       const place here{where.at_start && std::all_of(s.items.begin(), s.items.begin() + static_cast<std::ptrdiff_t>(i),
@@ -386,7 +389,9 @@ class automaton_builder {
                        where.at_end && i + 1 == s.items.size(), where.dot};
       const bool not_empty = plain && where.at_start && where.at_end && s.only_stars();
       const std::uint32_t next = put(one, behind, here, not_empty);
-      behind.after = two_ways ? put(one, {behind.after, behind.after}, here, not_empty) : next;
+      // What a negation looks at has its group before it, and so is not at the start.
+      const place later{false, here.at_end, here.dot};
+      behind.after = two_ways ? put(one, {behind.after, behind.after}, later, not_empty || after_all) : next;
       behind.next = next;
     }
     if (s.impossible) return add({step::either, none, none});
