@@ -41,8 +41,9 @@ struct atomic_options {
 ///
 /// What counts is whether the directory may be written, not the old file. Other names (hard links), access control
 /// lists and extended attributes of the old file do not come along. `content` must stay until the await has ended.
-/// Cancelling it before the new file has taken its place leaves the old one. A crash within a few microseconds before
-/// that may leave a file ".<name>.<16 digits>.tmp"; a failure leaves nothing.
+/// Cancelling it before the new file has taken its place leaves the old one. A failure leaves nothing else; a process
+/// that is killed just before that moment may leave a file ".<name>.<16 digits>.tmp", and where the file system has no
+/// unnamed files (O_TMPFILE) also one that is killed while it writes.
 /// @throws weir::error as `write_file`, and with `durability::full` EACCES for a directory that cannot be read;
 ///         EISDIR for a directory; ERR_INVALID_ARG_VALUE for a device, fifo or socket
 call<void> write_file_atomic(std::string path, std::span<const std::byte> content, const atomic_options& options = {});

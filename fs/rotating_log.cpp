@@ -25,7 +25,7 @@ namespace weir::fs {
 namespace {
 
 constexpr std::string_view suffix = ".log";
-constexpr std::size_t head_room = 48;  // of a line before its message
+constexpr std::size_t head_room = 48;  // for what a line has before its message
 
 std::string_view name_of(log_level level) noexcept {
   constexpr std::array<std::string_view, 4> names = {"DEBUG", "INFO", "WARN", "ERROR"};
@@ -38,23 +38,12 @@ std::string date_text(std::chrono::sys_days date) {
                      static_cast<unsigned>(d.day()));
 }
 
-void append_head(std::string& to, time_point at, log_level level) {
-  const auto date = std::chrono::floor<std::chrono::days>(at);
-  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::milliseconds>(at - date));
-  fmt::format_to(std::back_inserter(to), "[{}T{:02}:{:02}:{:02}.{:03}Z] [{}] ", date_text(date), clock.hours().count(),
-                 clock.minutes().count(), clock.seconds().count(), clock.subseconds().count(), name_of(level));
-}
-
 void append_escaped(std::string& to, std::string_view message) {
-  for (char c : message) {
-    if (c == '\n') {
-      to += "\\n";
-    } else if (c == '\r') {
-      to += "\\r";
-    } else {
-      to += c;
-    }
+  for (auto at = message.find_first_of("\r\n"); at != std::string_view::npos; at = message.find_first_of("\r\n")) {
+    to.append(message.substr(0, at)).append(message[at] == '\n' ? "\\n" : "\\r");
+    message.remove_prefix(at + 1);
   }
+  to += message;
 }
 
 /// An older file: of which day ("" if they are not daily), and its number there.
@@ -94,6 +83,20 @@ std::string numbered(const std::string& path, unsigned number) { return fmt::for
 
 }  // namespace
 
+void detail::append_iso_time(std::string& to, time_point at) {
+  const auto date = std::chrono::floor<std::chrono::days>(at);
+  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::milliseconds>(at - date));
+  fmt::format_to(std::back_inserter(to), "{}T{:02}:{:02}:{:02}.{:03}Z", date_text(date), clock.hours().count(),
+                 clock.minutes().count(), clock.seconds().count(), clock.subseconds().count());
+}
+
+void rotating_log::batch::clear() noexcept {
+  text.clear();
+  lines.clear();
+  written = 0;
+  next = 0;
+}
+
 rotating_log::rotating_log(rotating_log_options options) : options_(std::move(options)) {}
 
 rotating_log::~rotating_log() { static_cast<void>(drain()); }
@@ -101,7 +104,7 @@ rotating_log::~rotating_log() { static_cast<void>(drain()); }
 void rotating_log::log(log_level level, std::string_view message) {
   if (level < options_.least) return;
   add(head_room + message.size(), [&](std::string& to, time_point at) {
-    append_head(to, at, level);
+    append_head(at, level);
     append_escaped(to, message);
   });
 }
@@ -113,35 +116,46 @@ void rotating_log::write_line(std::string_view text) {
 // The time is taken under the lock, so that it never goes back from line to line unless the clock does.
 template <class F>
 void rotating_log::add(std::size_t room, F append) {
-  if (!make_room(room)) {
-    lost_.fetch_add(1, std::memory_order_relaxed);
-    return;
+  std::unique_lock guard(lock_);
+  const auto full = [&] { return !pending_.text.empty() && pending_.text.size() + room > options_.max_pending; };
+  if (full()) {
+    guard.unlock();
+    const bool written = drain().has_value();
+    guard.lock();
+    if (!written && full()) {
+      lost_.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
   }
-  bool first = false;
-  {
-    std::lock_guard guard(lock_);
-    const auto at = now();
-    first = pending_.lines.empty();
-    note_lost(at);
-    append(pending_.text, at);
-    pending_.text += '\n';
-    pending_.lines.push_back({pending_.text.size(), std::chrono::floor<std::chrono::days>(at)});
-  }
+  const auto at = now();
+  const bool first = pending_.lines.empty();
+  note_lost(at);
+  append(pending_.text, at);
+  pending_.text += '\n';
+  pending_.lines.push_back({pending_.text.size(), std::chrono::floor<std::chrono::days>(at)});
+  guard.unlock();
   if (first) wake_.set();
 }
 
-bool rotating_log::make_room(std::size_t room) {
-  const auto full = [&] {
-    std::lock_guard guard(lock_);
-    return !pending_.text.empty() && pending_.text.size() + room > options_.max_pending;
-  };
-  return !full() || drain().has_value() || !full();
+// Many lines come within a second: what is the same in them is made once.
+void rotating_log::append_head(time_point at, log_level level) {
+  const auto second = std::chrono::floor<std::chrono::seconds>(at);
+  if (second != second_) {
+    second_text_ = "[";
+    detail::append_iso_time(second_text_, second);
+    second_text_.resize(second_text_.size() - std::string_view("000Z").size());
+    second_ = second;
+  }
+  const auto thousandths = std::chrono::floor<std::chrono::milliseconds>(at - second).count();
+  pending_.text += second_text_;
+  for (auto unit : {100, 10, 1}) pending_.text += static_cast<char>('0' + thousandths / unit % 10);
+  pending_.text.append("Z] [").append(name_of(level)).append("] ");
 }
 
 void rotating_log::note_lost(time_point at) {
   const auto lost = lost_.load(std::memory_order_relaxed);
   if (lost == lost_told_) return;
-  append_head(pending_.text, at, log_level::warn);
+  append_head(at, log_level::warn);
   fmt::format_to(std::back_inserter(pending_.text), "{} lines were lost: there was no room for them\n",
                  lost - lost_told_);
   pending_.lines.push_back({pending_.text.size(), std::chrono::floor<std::chrono::days>(at)});
@@ -164,7 +178,7 @@ result<void> rotating_log::drain_locked() {
   checked_ = false;
   for (;;) {
     if (batch_.next == batch_.lines.size()) {
-      batch_ = {};
+      batch_.clear();
       std::lock_guard guard(lock_);
       if (pending_.lines.empty()) break;
       std::swap(batch_, pending_);
@@ -281,7 +295,7 @@ result<void> rotating_log::rotate_files() {
     for (unsigned n = free; n > 0; --n) {
       const auto from = n == 1 ? path_ : numbered(path_, n - 1);
       const auto to = numbered(path_, n);
-      if (::rename(from.c_str(), to.c_str()) != 0) return os_error(errno, "rename", from, to);
+      if (::rename(from.c_str(), to.c_str()) != 0 && errno != ENOENT) return os_error(errno, "rename", from, to);
     }
   }
   auto opened = open_file(path_);
@@ -319,7 +333,7 @@ call<void> rotating_log::rotate() {
   return {"log", [this]() -> result<void> {
             std::lock_guard writing(writing_);
             auto done = drain_locked();
-            if (!done || !file_) return done;
+            if (!done || !file_ || size_ == 0) return done;
             return rotate_files();
           }};
 }

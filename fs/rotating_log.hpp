@@ -99,12 +99,14 @@ class rotating_log {
     std::vector<entry> lines;
     std::size_t written = 0;  ///< bytes of the text
     std::size_t next = 0;     ///< the first line that is not wholly written
+
+    void clear() noexcept;  ///< keeps the memory
   };
 
   time_point now() const { return options_.now ? options_.now() : time_point(std::chrono::system_clock::now()); }
   template <class F>
   void add(std::size_t room, F append);
-  bool make_room(std::size_t room);
+  void append_head(time_point at, log_level level);
   void note_lost(time_point at);
   result<void> drain();
   result<void> drain_locked();
@@ -123,11 +125,13 @@ class rotating_log {
   task<void> keep_reopening();
 
   rotating_log_options options_;
-  mutable std::mutex lock_;  // guards pending_
+  mutable std::mutex lock_;  // guards what follows up to wake_
   batch pending_;
+  std::chrono::sys_seconds second_ = std::chrono::sys_seconds::min();
+  std::string second_text_;
+  std::uint64_t lost_told_ = 0;
   event wake_;
   std::atomic<std::uint64_t> lost_{0};
-  std::uint64_t lost_told_ = 0;
 
   std::mutex writing_;  // guards the rest; taken before lock_
   batch batch_;
@@ -138,4 +142,10 @@ class rotating_log {
   bool failing_ = false;
 };
 
+namespace detail {
+
+/// "2026-11-21T18:14:03.123Z"
+void append_iso_time(std::string& to, time_point at);
+
+}  // namespace detail
 }  // namespace weir::fs

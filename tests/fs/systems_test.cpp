@@ -5,6 +5,7 @@
 #include <weir/fs/contents.hpp>
 #include <weir/fs/file_store.hpp>
 #include <weir/fs/rotating_log.hpp>
+#include <weir/fs/structured_log.hpp>
 #include <weir/io/signal.hpp>
 #include <weir/sync/concurrency_limit.hpp>
 #include <weir/weir.hpp>
@@ -24,6 +25,7 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -330,6 +332,37 @@ TEST(C3_SYS_30_FileLog, copies_its_lines_elsewhere) {
     log.write_line("second");
   }
   EXPECT_EQ(content_of(in / "console"), "first\nsecond\n");
+}
+
+// C3-SYS-75, a log for machines
+
+TEST(C3_SYS_75_StructuredLog, writes_a_json_object_a_line_to_each_place_that_wants_it) {
+  const scratch in;
+  turned_clock clock;
+  {
+    rotating_log everything({.directory = in.path(), .name = "all"});
+    rotating_log errors({.directory = in.path(), .name = "errors"});
+    structured_log log({.now = clock.reader()});
+    log.error("to nobody");
+    log.add_sink(everything, log_level::info);
+    log.add_sink(errors, log_level::error);
+    log.debug("not wanted");
+    log.info("request", {{"method", "GET"}, {"status", 200}, {"ms", 1.5}, {"cached", false}, {"user", nullptr}});
+    log.error("tricky \"text\"\\\n\x01\xff", {{"a\nb", "\xff"}, {"nan", std::nan("")}, {"big", ~std::uint64_t{0}}});
+    const auto request = log.with({{"id", 7}, {"Authorization", "Bearer abc"}});
+    request.warn("login", {{"password", "hunter2"}, {"PASSWORD", 1}});
+  }
+  constexpr auto start = "{\"time\":\"2026-11-21T23:59:58.000Z\",\"level\":\"";
+  const auto bad = start +
+                   "error\",\"message\":\"tricky \\\"text\\\"\\\\\\n\\u0001\uFFFD\",\"a\\nb\":\"\uFFFD\",\"nan\":null,"
+                   "\"big\":18446744073709551615}"s;
+  EXPECT_THAT(lines_of(content_of(in / "all.log")),
+              ElementsAre(start + "info\",\"message\":\"request\",\"method\":\"GET\",\"status\":200,\"ms\":1.5,"
+                                  "\"cached\":false,\"user\":null}"s,
+                          bad,
+                          start + "warn\",\"message\":\"login\",\"id\":7,\"Authorization\":\"[redacted]\","
+                                  "\"password\":\"[redacted]\",\"PASSWORD\":\"[redacted]\"}"s));
+  EXPECT_THAT(lines_of(content_of(in / "errors.log")), ElementsAre(bad));
 }
 
 // C3-FS-26 to C3-FS-32, a store of values in files
