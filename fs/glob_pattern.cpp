@@ -344,6 +344,7 @@ glob_pattern::glob_pattern(std::string_view text, glob_options options) {
 }
 
 bool glob_pattern::matches(std::string_view path) const {
+  if (compiled_->text.empty()) return path.empty();
   std::string room;
   const names parts = compiled_->components_of(compiled_->slashed(path, room));
   std::size_t last = parts.size() - 1;
