@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace weir::fs {
@@ -31,14 +32,15 @@ std::size_t first_room(const file& from, std::size_t limit) noexcept {
 }
 
 result<buffer> read_now(const std::string& path, const read_options& options, const stop_flag& stop) {
+  const std::size_t limit = std::min(options.limit, std::numeric_limits<std::size_t>::max() - 1);
   auto opened = open(path, options.how).try_now();
   if (!opened) return opened.failure();
-  auto all = buffer::alloc_unsafe_slow(first_room(*opened, options.limit));
+  auto all = buffer::alloc_unsafe_slow(first_room(*opened, limit));
   std::size_t size = 0;
   for (;;) {
     if (stop.requested()) return failure(cancelled());
     if (size == all.size()) {
-      auto larger = buffer::alloc_unsafe_slow(std::min(size * 2, options.limit + 1));
+      auto larger = buffer::alloc_unsafe_slow(std::min(size * 2, limit + 1));
       all.copy(larger.mutable_bytes());
       all = std::move(larger);
     }
@@ -47,7 +49,7 @@ result<buffer> read_now(const std::string& path, const read_options& options, co
     if (!count) return count.failure();
     if (*count == 0) return all.take_front(size);
     size += *count;
-    if (size > options.limit) return too_large(path, options.limit);
+    if (size > limit) return too_large(path, limit);
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 namespace weir::fs {
@@ -55,6 +56,17 @@ void advance(std::span<const std::span<Byte>> pieces, std::size_t& first, std::s
     ++first;
     skip = 0;
   }
+}
+
+constexpr off_t no_position = -1;
+
+off_t position_of(int fd) noexcept { return ::lseek(fd, 0, SEEK_CUR); }
+
+// A file's position stays where it was when io_uring has written a part and then fails (seen with Linux 6.18), so that
+// the rest would overwrite that part.
+void move_after_short_write(int fd, off_t began, std::size_t done) noexcept {
+  if (began == no_position || (::fcntl(fd, F_GETFL) & O_APPEND) != 0) return;
+  ::lseek(fd, began + static_cast<off_t>(done), SEEK_SET);
 }
 
 }  // namespace
@@ -105,8 +117,12 @@ task<std::size_t> file::read_full(std::span<std::byte> into, std::optional<std::
 }
 
 task<void> file::write(std::span<const std::byte> from, std::optional<std::uint64_t> position) const {
+  const auto began = position ? no_position : position_of(fd_.get());
   std::size_t done = 0;
-  while (done < from.size()) done += co_await write_some(from.subspan(done)).at(place(position, done));
+  while (done < from.size()) {
+    done += co_await write_some(from.subspan(done)).at(place(position, done));
+    if (done < from.size()) move_after_short_write(fd_.get(), began, done);
+  }
 }
 
 task<void> file::write(std::string_view text, std::optional<std::uint64_t> position) const {
@@ -127,11 +143,13 @@ task<void> file::write_pieces(std::span<const std::span<const std::byte>> from,
   std::size_t first = 0;
   std::size_t skip = 0;
   std::size_t done = 0;
+  const auto began = position ? no_position : position_of(fd_.get());
   while (auto count = fill(entries, from, first, skip)) {
     auto written = co_await io::count_operation(opcode::writev, fd_.get(), entries.data(), count, 0, {"write", path_})
                        .at(place(position, done));
     done += written;
     advance(from, first, skip, written);
+    if (first < from.size()) move_after_short_write(fd_.get(), began, done);
   }
 }
 
@@ -139,7 +157,8 @@ task<buffer> file::read_all(std::size_t limit) const {
   auto known = co_await stat();
   std::size_t size = 0;
   // One byte more than the file has shows its end without another read; /proc says 0 and has more.
-  auto all = buffer::alloc_unsafe(std::clamp<std::size_t>(known.size + 1, 4096, limit + 1));
+  limit = std::min(limit, std::numeric_limits<std::size_t>::max() - 1);
+  auto all = buffer::alloc_unsafe(std::min(std::max<std::size_t>(known.size + 1, 4096), limit + 1));
   for (;;) {
     if (size == all.size()) {
       auto larger = buffer::alloc_unsafe(std::min(size * 2, limit + 1));

@@ -12,7 +12,11 @@
 namespace weir::fs {
 namespace {
 
+// Some file systems have times after 2262, which nanoseconds of 64 bits do not reach.
 time_point time_of(const statx_timestamp& t) noexcept {
+  constexpr auto most = std::chrono::floor<std::chrono::seconds>(time_point::duration::max()).count();
+  if (t.tv_sec >= most) return time_point::max();
+  if (t.tv_sec <= -most) return time_point::min();
   return time_point(std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec));
 }
 

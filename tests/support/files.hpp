@@ -65,9 +65,14 @@ inline std::string file_content(const std::string& path) {
   return {std::istreambuf_iterator<char>(from), {}};
 }
 
-/// Runs `body` in a child of this process, which has this thread only. @return whether all that it expected was so
+/// What a child ends with that cannot do what the test needs.
+inline constexpr int not_possible = 77;
+
+/// Runs `body` in a child of this process, which has this thread only.
+/// @param possible set to false if the child has ended with `not_possible`, else to true
+/// @return whether all that it expected was so
 template <class F>
-bool in_child(F body) {
+bool in_child(F body, bool* possible = nullptr) {
   std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child == 0) {
@@ -76,7 +81,9 @@ bool in_child(F body) {
     std::_Exit(::testing::Test::HasFailure() ? 1 : 0);
   }
   int status = -1;
-  return ::waitpid(child, &status, 0) == child && status == 0;
+  const bool ended = ::waitpid(child, &status, 0) == child;
+  if (possible != nullptr) *possible = !(WIFEXITED(status) && WEXITSTATUS(status) == not_possible);
+  return ended && status == 0;
 }
 
 inline constexpr unsigned nobody = 65534;
