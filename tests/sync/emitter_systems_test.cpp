@@ -399,15 +399,23 @@ TEST(EmitterSystems, C0_SC_23_emitter_variants) {
 // whose hooks really go with them.
 class hookable {
  public:
-  using hook = std::function<void(std::string&)>;
-  enum class phase { before, after };
+  using hook = std::function<std::string(std::string&)>;
+  enum class phase { before_all, before, after, after_all };
 
   class plugin {
    public:
     explicit plugin(hookable& of) : of_(&of) {}
-    void add_hook(phase when, hook run, int priority = 100) {
-      auto at = of_->hooks_.insert({{when, priority}, std::make_shared<hook>(std::move(run))});
-      mine_.push_back(at);
+    template <class F>
+    void add_hook(phase when, F run, int priority = 100) {
+      auto wrapped = [run = std::move(run)](std::string& text) mutable -> std::string {
+        if constexpr (std::is_void_v<decltype(run(text))>) {
+          run(text);
+          return "done";
+        } else {
+          return run(text);
+        }
+      };
+      mine_.push_back(of_->hooks_.insert({{when, priority}, std::make_shared<hook>(std::move(wrapped))}));
     }
     ~plugin() {
       for (auto each : mine_) of_->hooks_.erase(each);
@@ -429,6 +437,17 @@ class hookable {
 
   emitter events;
 
+  /// What the hooks of the last `execute` gave, in the order in which they ran.
+  std::vector<std::pair<phase, std::string>> results;
+
+  bool execute(std::string text) {
+    results.clear();
+    run(phase::before_all, text);
+    bool heard = emit(text);
+    run(phase::after_all, text);
+    return heard;
+  }
+
   bool emit(std::string text) {
     run(phase::before, text);
     bool heard = events.emit(data, text);
@@ -444,7 +463,7 @@ class hookable {
     }
     for (auto& each : now) {
       try {
-        (*each)(text);
+        results.emplace_back(when, (*each)(text));
       } catch (...) {
         events.emit(weir::events::error, failure(std::current_exception()));
       }
@@ -476,6 +495,29 @@ TEST(EmitterSystems, C0_SC_06_plugin_system) {
   app.unregister_plugin("first");
   EXPECT_TRUE(app.emit("y"));
   EXPECT_THAT(seen, ElementsAre("heard y rewritten"));
+}
+
+// C0-EV-16: an earlier design had nowhere to keep what hooks around the whole gave, and took that for their failure.
+TEST(EmitterSystems, C0_SC_06_hooks_around_everything_have_results_as_well) {
+  using phase = hookable::phase;
+  hookable app;
+  log seen;
+  app.events.on(events::error, [&](const failure& why) { seen.push_back("hook error: " + why.message()); });
+  app.events.on(data, [&](const std::string& text) { seen.push_back("heard " + text); });
+  auto& plugin = app.register_plugin("plugin");
+  plugin.add_hook(phase::after_all, [&](std::string& text) { return "all after " + text; });
+  plugin.add_hook(phase::before_all, [&](std::string& text) { return "second before " + text; });
+  plugin.add_hook(phase::before, [](std::string& text) { text += "!"; });
+  plugin.add_hook(phase::before_all, [&](std::string&) -> std::string { throw std::runtime_error("third"); }, 200);
+  plugin.add_hook(phase::before_all, [&](std::string& text) { return std::exchange(text, "y") + " first"; }, 1);
+  EXPECT_TRUE(app.execute("x"));
+  EXPECT_THAT(seen, ElementsAre("hook error: third", "heard y!"));
+  EXPECT_THAT(app.results,
+              ElementsAre(std::pair(phase::before_all, "x first"), std::pair(phase::before_all, "second before y"),
+                          std::pair(phase::before, "done"), std::pair(phase::after_all, "all after y")));
+  app.unregister_plugin("plugin");
+  EXPECT_TRUE(app.execute("z"));
+  EXPECT_TRUE(app.results.empty());
 }
 
 // C1-EE-31..36: lazily made listeners, also those added after the first event; batches by size or time.
