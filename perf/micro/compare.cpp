@@ -13,9 +13,9 @@
 #include <weir/sync/mutex.hpp>
 
 #include "perf/resident.hpp"
+#include "perf/stopwatch.hpp"
 
 #include <cstdio>
-#include <ctime>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -24,34 +24,11 @@
 namespace {
 
 using namespace std::chrono_literals;
+using bench::print;
+using bench::stopwatch;
 using weir::task;
 
 volatile long sink;
-
-double nanoseconds(clockid_t clock) {
-  timespec t{};
-  ::clock_gettime(clock, &t);
-  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
-}
-
-void print(const std::string& key, double value) {
-  std::printf("%s %.2f\n", key.c_str(), value);
-  std::fflush(stdout);
-}
-
-class stopwatch {
- public:
-  double per(double operations) const { return (nanoseconds(CLOCK_MONOTONIC) - wall_) / operations; }
-  void done(const std::string& key, double operations) const { print(key, per(operations)); }
-  void done_with_cpu(const std::string& key, double operations) const {
-    double cpu = nanoseconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_;
-    done(key, operations);
-    print(key + "_cpu", cpu / operations);
-  }
-
- private:
-  double wall_ = nanoseconds(CLOCK_MONOTONIC), cpu_ = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
-};
 
 [[gnu::noinline]] task<long> leaf(long x) { co_return x + 1; }
 
