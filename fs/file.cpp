@@ -26,9 +26,10 @@ timespec as_timespec(time_point time) noexcept {
   return {.tv_sec = seconds.count(), .tv_nsec = (since - seconds).count()};
 }
 
-// Where the next part of a transfer begins.
-std::uint64_t place(std::optional<std::uint64_t> position, std::size_t done) noexcept {
-  return position ? *position + done : ~std::uint64_t{0};
+// The part of a transfer that comes after `done` bytes.
+file_operation&& part(file_operation&& operation, std::optional<std::uint64_t> position, std::size_t done) noexcept {
+  if (position) return std::move(operation).at(*position + done);
+  return std::move(operation);
 }
 
 template <class Byte>
@@ -71,6 +72,33 @@ void move_after_short_write(int fd, off_t began, std::size_t done) noexcept {
 
 }  // namespace
 
+file_operation::file_operation(const file& of, opcode what, void* data, std::size_t size,
+                               io::operation_label label) noexcept
+    : count_operation(what, of.descriptor(), data, size, 0, label), of_(&of) {
+  if (auto position = of.position()) offset = *position;
+}
+
+result<std::size_t> file_operation::counted(result<std::size_t> bytes) const noexcept {
+  if (of_ != nullptr && bytes) of_->position_ += *bytes;
+  return bytes;
+}
+
+// The system moves no position for what io_uring completes later (O_DIRECT, some of FUSE): so this is ours to keep.
+std::optional<std::uint64_t> file::position() const noexcept {
+  if (positions_ == positions::unknown) {
+    const auto found = ::lseek(fd_.get(), 0, SEEK_CUR);
+    const bool appends = (::fcntl(fd_.get(), F_GETFL) & O_APPEND) != 0;
+    positions_ = found < 0 || appends ? positions::of_system : positions::own;
+    if (found >= 0) position_ = static_cast<std::uint64_t>(found);
+  }
+  if (positions_ == positions::of_system) return std::nullopt;
+  return position_;
+}
+
+void file::seek(std::uint64_t to) noexcept {
+  if (position()) position_ = to;
+}
+
 mode mode::parse(std::string_view text) {
   struct entry {
     std::string_view text;
@@ -109,7 +137,7 @@ mode mode::parse(std::string_view text) {
 task<std::size_t> file::read_full(std::span<std::byte> into, std::optional<std::uint64_t> position) const {
   std::size_t done = 0;
   while (done < into.size()) {
-    auto count = co_await read(into.subspan(done)).at(place(position, done));
+    auto count = co_await part(read(into.subspan(done)), position, done);
     if (count == 0) break;
     done += count;
   }
@@ -120,7 +148,7 @@ task<void> file::write(std::span<const std::byte> from, std::optional<std::uint6
   const auto began = position ? no_position : position_of(fd_.get());
   std::size_t done = 0;
   while (done < from.size()) {
-    done += co_await write_some(from.subspan(done)).at(place(position, done));
+    done += co_await part(write_some(from.subspan(done)), position, done);
     if (done < from.size()) move_after_short_write(fd_.get(), began, done);
   }
 }
@@ -133,8 +161,7 @@ task<std::size_t> file::read_pieces(std::span<const std::span<std::byte>> into,
                                     std::optional<std::uint64_t> position) const {
   std::array<iovec, most_pieces> entries;  // NOLINT: filled as far as it is used
   auto count = fill(entries, into, 0, 0);
-  co_return co_await io::count_operation(opcode::readv, fd_.get(), entries.data(), count, 0, {"read", path_})
-      .at(place(position, 0));
+  co_return co_await part({*this, opcode::readv, entries.data(), count, {"read", path_}}, position, 0);
 }
 
 task<void> file::write_pieces(std::span<const std::span<const std::byte>> from,
@@ -145,8 +172,7 @@ task<void> file::write_pieces(std::span<const std::span<const std::byte>> from,
   std::size_t done = 0;
   const auto began = position ? no_position : position_of(fd_.get());
   while (auto count = fill(entries, from, first, skip)) {
-    auto written = co_await io::count_operation(opcode::writev, fd_.get(), entries.data(), count, 0, {"write", path_})
-                       .at(place(position, done));
+    auto written = co_await part({*this, opcode::writev, entries.data(), count, {"write", path_}}, position, done);
     done += written;
     advance(from, first, skip, written);
     if (first < from.size()) move_after_short_write(fd_.get(), began, done);

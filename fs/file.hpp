@@ -66,11 +66,39 @@ inline constexpr mode mode::no_follow = {O_NOFOLLOW};
 inline constexpr mode mode::directory = {O_DIRECTORY};
 inline constexpr mode mode::no_atime = {O_NOATIME};
 
+class file;
+
+/// A read or a write of a file; `co_await` gives the number of bytes. `.at(position)` says where and leaves the file's
+/// own position alone; `.now()` makes the call here.
+class [[nodiscard]] file_operation : public io::count_operation {
+ public:
+  file_operation(const file& of, opcode what, void* data, std::size_t size, io::operation_label label) noexcept;
+
+  file_operation&& at(std::uint64_t position) && noexcept {
+    offset = position;
+    of_ = nullptr;
+    return std::move(*this);
+  }
+
+  std::size_t await_resume() const { return counted(count_operation::try_resume()).value(); }
+  result<std::size_t> try_resume() const { return counted(count_operation::try_resume()); }
+  std::size_t now() && { return counted(std::move(*this).count_operation::try_now()).value(); }
+  result<std::size_t> try_now() && { return counted(std::move(*this).count_operation::try_now()); }
+
+ private:
+  result<std::size_t> counted(result<std::size_t> bytes) const noexcept;
+
+  const file* of_;
+};
+
 /// An open file. Closes itself when it goes; `close` tells whether that went well.
 ///
 /// Operations name no path that the caller has to keep; the spans given to them must stay until the await has ended,
 /// which they do where they are in the awaiting frame. The file must outlive the awaits on it and stay where it is
-/// meanwhile. May be used from any worker; several operations may run at once, and then in any order.
+/// meanwhile. May be used from any worker; several operations at positions of their own may run at once, and then in
+/// any order.
+/// Its position is its own: it begins where the descriptor's is and does not move that one. What has no positions (a
+/// fifo, a terminal) and what appends has the system's.
 /// Cancelling a read or write stops it where the system can: a write may have written a part.
 class file {
  public:
@@ -83,15 +111,20 @@ class file {
   int descriptor() const noexcept { return fd_.get(); }
   const std::string& path() const noexcept { return path_; }
 
-  /// read(2): some bytes from the file's position, or `.at(position)` without moving it; 0 is the end. `.now()` reads
-  /// here. @throws weir::error EISDIR, EBADF (not opened for reading), EIO
-  io::count_operation read(std::span<std::byte> into) const noexcept {
-    return {opcode::read, fd_.get(), into.data(), into.size(), 0, {"read", path_}};
+  /// read(2): some bytes from the file's position; 0 is the end.
+  /// @throws weir::error EISDIR, EBADF (not opened for reading), EIO
+  file_operation read(std::span<std::byte> into) const noexcept {
+    return {*this, opcode::read, into.data(), into.size(), {"read", path_}};
   }
   /// write(2): may write less than asked. @throws weir::error ENOSPC, EDQUOT, EFBIG, EIO, EBADF
-  io::count_operation write_some(std::span<const std::byte> from) const noexcept {
-    return {opcode::write, fd_.get(), const_cast<std::byte*>(from.data()), from.size(), 0, {"write", path_}};
+  file_operation write_some(std::span<const std::byte> from) const noexcept {
+    return {*this, opcode::write, const_cast<std::byte*>(from.data()), from.size(), {"write", path_}};
   }
+
+  /// Where the next read or write goes that is not told; not set for what has no positions, and for what appends.
+  std::optional<std::uint64_t> position() const noexcept;
+  /// Sets it; without effect where there is none.
+  void seek(std::uint64_t to) noexcept;
 
   /// Reads until `into` is full or the file ends. @param position where; not set: the file's own position
   /// @return how many bytes there were
@@ -134,8 +167,14 @@ class file {
   result<void> try_close_now();
 
  private:
+  friend class file_operation;
+  enum class positions : std::uint8_t { unknown, own, of_system };
+
   io::descriptor fd_;
   std::string path_;
+  // What reads and writes without a position move, also those of a `const file&`: as a descriptor's would.
+  mutable std::uint64_t position_ = 0;
+  mutable positions positions_ = positions::unknown;
 };
 
 /// What `open` may be told beside the mode.

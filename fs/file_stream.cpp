@@ -127,6 +127,7 @@ class file_sink {
  private:
   task<void> prepare() {
     if (!file_.is_open()) file_ = co_await open(path_, how_, {.permissions = permissions_});
+    if (!position_) position_ = file_.position();
     if (behind_limit_ > 0) {
       behind_ = std::make_shared<detail::write_behind>(std::move(file_), position_, behind_limit_);
     }
