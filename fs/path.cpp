@@ -196,10 +196,14 @@ std::string format_with(const parsed& parts, char separator) {
   made.reserve(dir.size() + parts.base.size() + parts.name.size() + parts.ext.size() + 2);
   made += dir;
   if (!dir.empty() && dir != parts.root) made += separator;
-  if (!parts.base.empty()) return made += parts.base;
+  if (!parts.base.empty()) {
+    made += parts.base;
+    return made;
+  }
   made += parts.name;
   if (!parts.ext.empty() && parts.ext.front() != '.') made += '.';
-  return made += parts.ext;
+  made += parts.ext;
+  return made;
 }
 
 template <class Rules>
@@ -364,7 +368,8 @@ std::string relative(string_view from, string_view to) {
   made.reserve(3 * levels + down.size());
   for (std::size_t i = 0; i < levels; ++i) made += i == 0 ? ".." : "/..";
   if (!down.empty() && levels != 0) made += '/';
-  return made += down;
+  made += down;
+  return made;
 }
 
 std::string dirname(string_view path) {
@@ -733,7 +738,8 @@ std::string relative(string_view from, string_view to) {
   std::string made;
   made.reserve(3 * levels + rest.size());
   for (std::size_t i = 0; i < levels; ++i) made += i == 0 ? ".." : "\\..";
-  return made += rest;
+  made += rest;
+  return made;
 }
 
 std::string dirname(string_view path) {
