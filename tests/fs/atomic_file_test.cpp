@@ -14,7 +14,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
+#include <signal.h>  // NOLINT: for what POSIX has beyond <csignal>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>

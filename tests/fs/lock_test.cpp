@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include <signal.h>
+#include <signal.h>  // NOLINT: for what POSIX has beyond <csignal>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -297,6 +297,7 @@ TEST(FileLock, counts_right_in_many_processes) {
   const scratch in;
   const auto times = rounds(60, 6);
   std::vector<std::unique_ptr<child>> all;
+  all.reserve(4);
   for (int i = 0; i < 4; ++i) {
     all.push_back(std::make_unique<child>([&](const auto& meet) {
       meet();
