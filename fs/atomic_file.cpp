@@ -84,7 +84,7 @@ class detail::replacement {
   const std::string& path() const noexcept { return path_; }
   const file& contents() const noexcept { return file_; }
   bool is_open() const noexcept { return file_.is_open(); }
-  /// Where the next piece goes. The system's own position is not to be trusted after a write of a part by the ring.
+  /// Where the next piece goes, so that several may be on their way at once.
   std::uint64_t claim(std::uint64_t size) noexcept { return end_.fetch_add(size, std::memory_order_relaxed); }
   void note(const failure& why) {
     std::lock_guard guard(lock_);

@@ -94,24 +94,17 @@ struct outcome {
 constexpr int refused = 99;
 
 int install_supervision() {
-  static constexpr auto is_call = [](unsigned nr, std::uint8_t to_match) -> sock_filter {
-    return BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, to_match, 0);
-  };
-  sock_filter program[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      is_call(SYS_openat, 9),
-      is_call(SYS_writev, 8),
-      is_call(SYS_fsync, 7),
-      is_call(SYS_fchmod, 6),
-      is_call(SYS_fchown, 5),
-      is_call(SYS_linkat, 4),
-      is_call(SYS_renameat2, 3),
-      is_call(SYS_unlinkat, 2),
-      is_call(SYS_newfstatat, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
-  };
-  const sock_fprog all = {static_cast<unsigned short>(std::size(program)), program};
+  constexpr unsigned calls[] = {SYS_openat,    SYS_write,    SYS_pwrite64,  SYS_writev, SYS_pwritev,
+                                SYS_pwritev2,  SYS_fsync,    SYS_fchmod,    SYS_fchown, SYS_linkat,
+                                SYS_renameat2, SYS_unlinkat, SYS_newfstatat};
+  constexpr auto count = std::size(calls);
+  std::vector<sock_filter> program = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (std::size_t i = 0; i < count; ++i) {
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i], static_cast<std::uint8_t>(count - i), 0));
+  }
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF));
+  const sock_fprog all = {static_cast<unsigned short>(program.size()), program.data()};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
   return static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &all));
 }
