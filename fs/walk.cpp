@@ -69,10 +69,46 @@ struct judged {
 
 /// One thread's part of a walk.
 struct walk_part {
+  /// What was found in one directory at a time. A directory is read after the one that it is in, so its number is
+  /// greater.
+  struct stretch {
+    std::uint64_t number;
+    std::size_t begin;  // in `found`, up to the next
+  };
+
   directory_reader reader;
   unread now;
   std::vector<unread> below;  // of what is being read
   std::vector<walk_entry> found;
+  std::vector<stretch> stretches;
+};
+
+/// The entries that several parts have found: a directory before what is below it.
+class harvest {
+ public:
+  void add(walk_part& part) {
+    for (std::size_t i = 0; i < part.stretches.size(); ++i) {
+      const auto end = i + 1 < part.stretches.size() ? part.stretches[i + 1].begin : part.found.size();
+      rows_.push_back({part.stretches[i].number, part.found.data() + part.stretches[i].begin, part.found.data() + end});
+    }
+  }
+  void sort() {
+    std::sort(rows_.begin(), rows_.end(), [](auto& a, auto& b) { return a.number < b.number; });
+  }
+  /// The next one, or null.
+  walk_entry* next() noexcept {
+    while (row_ < rows_.size() && rows_[row_].at == rows_[row_].end) ++row_;
+    return row_ < rows_.size() ? rows_[row_].at++ : nullptr;
+  }
+
+ private:
+  struct row {
+    std::uint64_t number;
+    walk_entry* at;
+    walk_entry* end;
+  };
+  std::vector<row> rows_;
+  std::size_t row_ = 0;
 };
 
 /// A directory of a sorted walk.
@@ -89,12 +125,12 @@ class walker {
   walker(const walker&) = delete;
   walker& operator=(const walker&) = delete;
 
-  /// How many calls of `step` the next hop is worth, and for which parts.
-  unsigned plan(std::array<unsigned, 64>& parts) const;
+  /// How many calls of `step` the next hop is worth, and for which parts. What the last one found is gone then.
+  unsigned plan(std::array<unsigned, 64>& parts);
   result<void> step(unsigned part, std::size_t quota, const stop_flag& stop);
   bool more() const;
-  std::vector<walk_entry>& found(unsigned part) { return parts_[part].found; }
-  unsigned parts() const noexcept { return static_cast<unsigned>(parts_.size()); }
+  /// What the last hop has found; valid until the next.
+  harvest reap();
   void throw_failure() const;
 
   result<std::vector<walk_entry>> all(const stop_flag& stop);
@@ -120,6 +156,7 @@ class walker {
   const stop_flag* stop_ = nullptr;  // of `all`
   std::vector<level> levels_;
   std::atomic<int> held_{0};
+  std::atomic<std::uint64_t> numbers_{0};
   mutable std::mutex mutex_;
   std::optional<failure> failure_;
 };
@@ -133,12 +170,13 @@ walker::walker(walk_root root, walk_options options)
     : options_(std::move(options)),
       root_(std::move(root)),
       parts_(threads_for(options_)),
-      crew_(parts(), this, [](void* self, walk_crew&, unread&& directory, walk_part& part) {
-        auto& w = *static_cast<walker*>(self);
-        if (!w.begin(part, std::move(directory))) return;
-        while (part.reader.is_open() && !w.stop_->requested()) w.read_on(part, part.found.size() + full_quota);
-        if (w.stop_->requested()) w.crew_.stop();
-      }) {
+      crew_(static_cast<unsigned>(parts_.size()), this,
+            [](void* self, walk_crew&, unread&& directory, walk_part& part) {
+              auto& w = *static_cast<walker*>(self);
+              if (!w.begin(part, std::move(directory))) return;
+              while (part.reader.is_open() && !w.stop_->requested()) w.read_on(part, part.found.size() + full_quota);
+              if (w.stop_->requested()) w.crew_.stop();
+            }) {
   if (has_nul(root_.path)) {
     fail(nul_error("path", root_.path));
   } else {
@@ -146,7 +184,11 @@ walker::walker(walk_root root, walk_options options)
   }
 }
 
-unsigned walker::plan(std::array<unsigned, 64>& parts) const {
+unsigned walker::plan(std::array<unsigned, 64>& parts) {
+  for (auto& part : parts_) {
+    part.found.clear();
+    part.stretches.clear();
+  }
   std::size_t waiting = crew_.size();
   unsigned count = 0;
   for (unsigned i = 0; i < parts_.size(); ++i) {
@@ -163,6 +205,13 @@ unsigned walker::plan(std::array<unsigned, 64>& parts) const {
 bool walker::more() const {
   return crew_.size() > 0 || !levels_.empty() ||
          std::any_of(parts_.begin(), parts_.end(), [](auto& each) { return each.reader.is_open(); });
+}
+
+harvest walker::reap() {
+  harvest all;
+  for (auto& part : parts_) all.add(part);
+  all.sort();
+  return all;
 }
 
 result<void> walker::step(unsigned index, std::size_t quota, const stop_flag& stop) {
@@ -194,10 +243,19 @@ result<std::vector<walk_entry>> walker::all(const stop_flag& stop) {
   }
   if (failure_) return *failure_;
   if (stop.requested()) return failure(cancelled());
-  for (auto& other : crew_.others())
-    mine.found.insert(mine.found.end(), std::make_move_iterator(other->found.begin()),
-                      std::make_move_iterator(other->found.end()));
-  return std::move(mine.found);
+  if (crew_.others().empty()) return std::move(mine.found);
+  harvest found;
+  std::size_t count = mine.found.size();
+  found.add(mine);
+  for (auto& other : crew_.others()) {
+    found.add(*other);
+    count += other->found.size();
+  }
+  found.sort();
+  std::vector<walk_entry> entries;
+  entries.reserve(count);
+  while (auto* each = found.next()) entries.push_back(std::move(*each));
+  return entries;
 }
 
 /// Opens a directory for reading. @return false if there is nothing to read
@@ -224,6 +282,7 @@ bool walker::begin(walk_part& part, unread&& directory) {
 
 /// Reads until there are `quota` entries, or to the end.
 void walker::read_on(walk_part& part, std::size_t quota) {
+  part.stretches.push_back({numbers_.fetch_add(1, std::memory_order_relaxed), part.found.size()});
   directory_reader::entry next;
   while (part.found.size() < quota) {
     if (!part.reader.next(next)) {
@@ -292,6 +351,7 @@ bool walker::leads_below(const walk_part& part, const directory_reader::entry& f
 }
 
 void walker::fill_sorted(walk_part& part, std::size_t quota, const stop_flag& stop) {
+  part.stretches.push_back({numbers_.fetch_add(1, std::memory_order_relaxed), part.found.size()});
   if (auto root = crew_.try_take()) descend(part, std::move(*root));
   while (part.found.size() < quota && !levels_.empty() && !stop.requested()) {
     auto& top = levels_.back();
@@ -391,10 +451,8 @@ generator<walk_entry> walk_from(walk_root root, walk_options options) {
   w.throw_failure();
   for (auto quota = first_quota; w.more(); quota = std::min(quota * 4, full_quota)) {
     co_await walk_hop(w, quota);
-    for (unsigned part = 0; part < w.parts(); ++part) {
-      for (auto& each : w.found(part)) co_yield std::move(each);
-      w.found(part).clear();
-    }
+    auto found = w.reap();
+    while (auto* each = found.next()) co_yield std::move(*each);
     w.throw_failure();
   }
 }

@@ -132,11 +132,11 @@ TEST(CopyFile, makes_a_shared_copy_or_says_that_it_cannot) {
 
 TEST(CopyFile, keeps_holes) {
   file_tree tree;
-  constexpr off_t size = 64 << 20;
+  constexpr off_t size = 16 << 20;
   const int fd = ::open(tree("from").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
   ASSERT_EQ(::ftruncate(fd, size), 0);
   const auto island = noise(10'000);
-  for (off_t at : {off_t{5} << 20, off_t{40} << 20}) ASSERT_EQ(::pwrite(fd, island.data(), island.size(), at), 10'000);
+  for (off_t at : {off_t{5} << 20, off_t{11} << 20}) ASSERT_EQ(::pwrite(fd, island.data(), island.size(), at), 10'000);
   ::close(fd);
   for (auto how : {fs::clone_mode::automatic, fs::clone_mode::never}) {
     fs::copy_file(tree("from"), tree("to"), {.clone = how}).now();
@@ -177,7 +177,7 @@ TEST(CopyFile, tells_how_far_it_is) {
   EXPECT_THAT(told, ElementsAre(std::pair(0U, 0U)));
 
   told.clear();
-  constexpr std::uint64_t size = 40 << 20;
+  constexpr std::uint64_t size = 24 << 20;
   tree.write("large", noise(size));
   fs::copy_file(tree("large"), tree("to"), options).now();
   ASSERT_GE(told.size(), 3U);
@@ -244,7 +244,7 @@ TEST(CopyFile, does_not_wait_for_the_other_end_of_a_fifo) {
 
 TEST(CopyFile, ends_when_it_is_cancelled_and_leaves_nothing) {
   file_tree tree;
-  tree.write("from", noise(40 << 20));
+  tree.write("from", noise(24 << 20));
   std::atomic<bool> begun{false};
   std::atomic<bool> go_on{false};
   std::atomic<int> told{0};
@@ -465,7 +465,7 @@ TEST(Cp, ends_when_it_is_cancelled) {
 // C0-SC-21, its copy: constant memory, a report for each piece, nothing left of a failure.
 TEST(CopyFile, C0_SC_21_copies_a_large_file_and_reports_percentages) {
   file_tree tree;
-  tree.write("movie", noise(32 << 20));
+  tree.write("movie", noise(18 << 20));
   double last = 0;
   auto tell = [&](const fs::copy_progress& p) {
     last = 100.0 * static_cast<double>(p.done) / static_cast<double>(p.total);

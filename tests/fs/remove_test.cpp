@@ -180,8 +180,17 @@ TEST(Remove, begins_again_as_often_as_it_is_told_and_waits_longer_each_time) {
 TEST(Remove, succeeds_once_what_was_in_the_way_has_gone) {
   file_tree tree;
   tree.write("d/file");
-  std::optional<no_more_files> block(std::in_place);
-  std::thread other([&] { block.reset(); });
+  std::optional<no_more_files> block;
+  std::atomic<bool> started{false};
+  std::atomic<bool> blocked{false};
+  std::thread other([&] {
+    started = true;
+    testing::hold_until([&] { return blocked.load(); });
+    block.reset();
+  });
+  testing::hold_until([&] { return started.load(); });
+  block.emplace();
+  blocked = true;
   auto outcome = fs::rm(tree("d"), {.recursive = true, .max_retries = 10'000, .retry_delay = 0ms}).try_now();
   other.join();
   EXPECT_TRUE(outcome);

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -44,7 +45,9 @@ class file_tree {
   std::string read(std::string_view name) const {
     std::ifstream from((*this)(name), std::ios::binary);
     if (!from) throw std::runtime_error("cannot read " + (*this)(name));
-    return {std::istreambuf_iterator<char>(from), {}};
+    std::ostringstream all;
+    all << from.rdbuf();
+    return std::move(all).str();
   }
   /// Whether something has that name, if only a link that leads nowhere.
   bool has(std::string_view name) const {
