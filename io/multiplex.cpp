@@ -270,6 +270,8 @@ class multiplex_state {
     stop_streams(why);
     arrivals_.queue.fail(why);
     frames_.queue.fail(why);
+    in_.destroy(why);  // the other side learns of it now, not when somebody lets go of this one
+    out_.destroy(why);
   }
 
   task<void> write_frames() {

@@ -5,6 +5,7 @@
 #include <weir/core/abort.hpp>
 #include <weir/core/loop.hpp>
 #include <weir/core/result.hpp>
+#include <weir/core/spin_lock.hpp>
 #include <weir/core/time.hpp>
 #include <weir/io/stage.hpp>
 
@@ -83,7 +84,7 @@ class retrying_source {
       }
       auto& why = item.failure();
       if (why.is_cancelled()) why.rethrow();
-      current_.reset();
+      drop();
       pause_ = next_pause(options_, failures_ + 1, why);
       if (!pause_) why.rethrow();
       ++failures_;
@@ -91,19 +92,32 @@ class retrying_source {
     }
   }
   bool closed() const noexcept { return current_ && !survives_cancel(*current_); }
+  /// May come from another thread while `next` is under way.
   void destroy(const std::exception_ptr& why) noexcept {
+    weir::detail::spin_guard guard(lock_);
     if (current_) tell_destroyed(*current_, why);
   }
 
  private:
+  void keep(S&& made) {
+    weir::detail::spin_guard guard(lock_);
+    current_.emplace(std::move(made));
+  }
+  void drop() noexcept {
+    weir::detail::spin_guard guard(lock_);
+    auto gone = std::move(current_);
+    current_.reset();
+    guard.unlock();
+  }
+
   task<std::optional<T>> step() {
     if (!current_) {
       if (pause_) co_await pause_for(*pause_);
       pause_.reset();
       if constexpr (gives_task<F&, const resume_point&>) {
-        current_.emplace(co_await std::invoke(make_, std::as_const(point_)));
+        keep(co_await std::invoke(make_, std::as_const(point_)));
       } else {
-        current_.emplace(std::invoke(make_, std::as_const(point_)));
+        keep(std::invoke(make_, std::as_const(point_)));
       }
     }
     co_return co_await current_->next();
@@ -119,6 +133,7 @@ class retrying_source {
   retry_options options_;
   resume_point point_;
   std::optional<S> current_;
+  movable_lock lock_;  // for `current_` to come and go, and `destroy`
   std::optional<std::chrono::nanoseconds> pause_;
   unsigned failures_ = 0;
 };

@@ -164,8 +164,8 @@ class text_source : public reading<S> {
 
 }  // namespace streams
 
-/// Lines of bytes as std::string: without their end, which is LF or CRLF (a CR elsewhere belongs to the line), and with
-/// the last one whether or not it has an end. Bytes that are no text stay as they are.
+/// Lines of bytes as std::string: without their end, which is LF or CRLF, or at the very end a CR alone (elsewhere it
+/// belongs to the line), and with the last one whether or not it has an end. Bytes that are no text stay as they are.
 inline auto lines(split_options options = {}) {
   return stage([options]<class S>(S&& from) {
     return streams::line_source<S>(std::forward<S>(from), streams::cutter("\n", streams::cutter::at_line_end, options));
