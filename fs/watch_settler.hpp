@@ -27,6 +27,9 @@ struct file_mark {
   explicit file_mark(const file_stat& of) noexcept
       : dev(of.dev), ino(of.ino), size(of.size), mtime(of.mtime), ctime(of.ctime), mode(of.mode) {}
 
+  file_stat as_stat() const noexcept {
+    return {.dev = dev, .ino = ino, .mode = mode, .size = size, .mtime = mtime, .ctime = ctime};
+  }
   bool is_directory() const noexcept { return type_of_mode(mode) == file_type::directory; }
   bool same_file(const file_mark& other) const noexcept {
     return ino == other.ino && dev == other.dev && type_of_mode(mode) == type_of_mode(other.mode);

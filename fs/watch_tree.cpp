@@ -208,6 +208,7 @@ bool watch_tree::remove_root(const std::string& path) {
     auto* e = r.anchor != nullptr && r.direct ? entry_in(*r.anchor, r.awaited) : nullptr;
     if (e != nullptr) discard(take_out(*e));
     leave_anchor(r);
+    far_roots_.erase(path);
     roots_.erase(at);
   }
   if (auto* e = find_entry(path); e != nullptr && !e->anchor) {
@@ -266,6 +267,7 @@ std::map<std::string, std::vector<std::string>> watch_tree::watched() const {
 /// Finds the nearest directory there is, from which the path can be seen to come.
 void watch_tree::settle_root(const std::string& path, root& r) {
   leave_anchor(r);
+  far_roots_.erase(path);
   const bool initial = std::exchange(r.initial, false);
   const auto directory = parent_of(path);
   for (int tries = 0; tries < 64; ++tries) {
@@ -277,13 +279,17 @@ void watch_tree::settle_root(const std::string& path, root& r) {
     }
     if (anchor == nullptr) return;
     r.anchor = anchor;
+    ++anchor->uses;
     r.direct = nearest == directory;
     r.awaited = r.direct ? std::string(name_in(path)) : component_below(path, nearest);
     if (r.direct) {
       check(*anchor, r.awaited, {.initial = initial, .deep = !initial});
       return;
     }
-    if (!stat_now("watch", joined(nearest, r.awaited), 0)) return;  // its coming will be seen
+    if (!stat_now("watch", joined(nearest, r.awaited), 0)) {  // its coming will be seen
+      far_roots_.insert(path);
+      return;
+    }
     leave_anchor(r);
   }
 }
@@ -309,9 +315,13 @@ tree_entry* watch_tree::anchor_at(const std::string& directory) {
 
 void watch_tree::leave_anchor(root& r) {
   auto* anchor = std::exchange(r.anchor, nullptr);
-  if (anchor == nullptr) return;
-  for (auto& [path, other] : roots_) {
-    if (other.anchor == anchor) return;
+  if (anchor == nullptr || --anchor->uses != 0) return;
+  const auto from_here = [&](const homeless& each) { return each.from == anchor; };
+  for (auto at = homeless_.begin(); at != homeless_.end();) {
+    at = std::find_if(at, homeless_.end(), from_here);
+    if (at == homeless_.end()) break;
+    expire_homeless(at);
+    at = homeless_.begin();
   }
   unwatch_entry(*anchor);
   anchors_.erase(std::string(anchor->name));
@@ -394,8 +404,9 @@ void watch_tree::hint_for_anchor(tree_entry& anchor, const hint& given) {
   if (auto r = roots_.find(path); r != roots_.end() && r->second.anchor == &anchor) {
     check(anchor, given.name, {.mask = given.mask});
   }
-  for (auto& [root_path, r] : roots_) {
-    if (r.anchor == &anchor && !r.direct && r.awaited == given.name) unsettled_.push_back(root_path);
+  for (auto& far : far_roots_) {
+    const auto& r = roots_.at(far);
+    if (r.anchor == &anchor && r.awaited == given.name) unsettled_.push_back(far);
   }
 }
 
@@ -709,8 +720,8 @@ void watch_tree::tell_gone(tree_entry& e, const std::string& path) {
 }
 
 void watch_tree::tell_new(tree_entry& e, const std::string& path) {
-  const auto is = stat_now("stat", path, e.through_link ? 0 : AT_SYMLINK_NOFOLLOW);
-  if (!is) return;
+  auto is = stat_now("stat", path, e.through_link ? 0 : AT_SYMLINK_NOFOLLOW);
+  if (!is || !e.mark.same_file(file_mark(*is))) is = e.mark.as_stat();  // that it is another by now is told later
   settler_.appeared(path, *is, now_);
   for (auto* each : in_order(e)) tell_new(*each, joined(path, each->name));
 }

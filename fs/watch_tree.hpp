@@ -53,6 +53,7 @@ struct tree_entry {
   tree_entry* next_of_watch = nullptr;    ///< the same inode may be reached by several paths
   int watch = -1;
   std::uint32_t round = 0;  ///< the look that saw it last
+  std::uint32_t uses = 0;   ///< of an anchor: watched paths in it
   bool anchor = false;
   bool through_link = false;
   bool fresh_mark = false;  ///< another write may have left the same marks
@@ -174,7 +175,8 @@ class watch_tree {
   std::vector<glob_pattern> ignored_;
   std::map<std::string, root> roots_;
   std::map<std::string, std::unique_ptr<tree_entry>> anchors_;
-  std::set<std::string> left_out_;  // unwatched below a root
+  std::set<std::string> far_roots_;  // those whose directory does not exist
+  std::set<std::string> left_out_;   // unwatched below a root
   std::unordered_map<int, tree_entry*> users_;
   std::vector<hint> hints_;
   std::deque<job> jobs_;

@@ -176,8 +176,8 @@ TEST(Watch, refuses_a_missing_path_in_words_of_node) {
   }());
 }
 
-// C3-SYS-28: a watch with a timed stop. C3-FS-09: nothing comes after close.
-TEST(Watch, ends_when_it_is_closed_and_tells_nothing_after_that) {
+// A timed stop. C3-FS-09: nothing comes after close.
+TEST(C3_SYS_28, watch_ends_when_it_is_closed_and_tells_nothing_after_that) {
   run_with(2, with_scope([](scope& s) -> task<> {
              temporary_directory dir;
              const auto before = open_descriptors();
