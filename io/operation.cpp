@@ -21,8 +21,11 @@ int operation_wait::perform_here() noexcept { return calls::perform(*this); }
 
 void operation_wait::complete(operation& op, const completion& report) noexcept {
   auto& self = static_cast<operation_wait&>(op);
-  // A signal came before anything was done. Not so for connect(2), which goes on by itself.
-  if (report.result == -EINTR && self.code != opcode::connect) return self.home_worker().io().submit(op);
+  // A signal came before anything was done. Not so for connect(2), which goes on by itself, and close(2), which has
+  // given the number back.
+  if (report.result == -EINTR && self.code != opcode::connect && self.code != opcode::close) {
+    return self.home_worker().io().submit(op);
+  }
   self.answer_ = report.result;
   self.finish();
 }

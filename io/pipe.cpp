@@ -65,14 +65,40 @@ void byte_reader::close() noexcept {
   fd_ = -1;
 }
 
+namespace {
+
+// Where the next write to a file goes; -1 for what has no positions, and for what appends.
+off_t place_in_file(int fd) noexcept {
+  const auto position = ::lseek(fd, 0, SEEK_CUR);
+  return position >= 0 && (::fcntl(fd, F_GETFL) & O_APPEND) == 0 ? position : -1;
+}
+
+}  // namespace
+
 byte_writer byte_writer::borrowing(int fd) noexcept {
   byte_writer made;
   made.fd_ = fd;
   return made;
 }
 
+// A file's position is moved here: the ring leaves it where it was after a write that fails half way (a full disk), and
+// what is written next would go over that half.
+task<std::size_t> byte_writer::write_once(opcode what, void* data, std::size_t size) {
+  count_operation operation(what, fd_, data, size, 0, {"write"});
+  const auto position = has_positions_ ? place_in_file(fd_) : -1;
+  has_positions_ = position >= 0;
+  if (position < 0) co_return co_await std::move(operation);
+  const auto count = co_await std::move(operation).at(static_cast<std::uint64_t>(position));
+  ::lseek(fd_, position + static_cast<off_t>(count), SEEK_SET);
+  co_return count;
+}
+
+task<std::size_t> byte_writer::write_some(std::span<const std::byte> bytes) {
+  return write_once(opcode::write, const_cast<std::byte*>(bytes.data()), bytes.size());  // NOLINT: read from only
+}
+
 task<void> byte_writer::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) bytes = bytes.subspan(co_await io::write(fd_, bytes));
+  while (!bytes.empty()) bytes = bytes.subspan(co_await write_some(bytes));
 }
 
 task<void> byte_writer::write(buffer chunk) { co_await write(chunk.bytes()); }
@@ -84,7 +110,7 @@ task<void> byte_writer::write_batch(std::span<buffer> chunks) {
     auto count = std::min(chunks.size(), at_once);
     for (std::size_t i = 0; i < count; ++i)
       parts[i] = {const_cast<std::byte*>(chunks[i].data()), chunks[i].size()};  // NOLINT: written from only
-    auto written = co_await count_operation(opcode::writev, fd_, parts.data(), count, 0, {"write"});
+    auto written = co_await write_once(opcode::writev, parts.data(), count);
     while (!chunks.empty() && written >= chunks.front().size()) {
       written -= chunks.front().size();
       chunks = chunks.subspan(1);

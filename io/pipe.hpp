@@ -3,6 +3,7 @@
 // are taken as they are, and no flag is ever changed that another process could see.
 #pragma once
 
+#include <weir/core/backend.hpp>
 #include <weir/core/buffer.hpp>
 #include <weir/core/task.hpp>
 #include <weir/io/descriptor.hpp>
@@ -80,6 +81,8 @@ class [[nodiscard]] byte_writer {
   task<void> write(std::span<const std::byte> bytes);
   /// Several with one system call where they fit (writev(2)).
   task<void> write_batch(std::span<buffer> chunks);
+  /// One write(2), which may take less than all.
+  task<std::size_t> write_some(std::span<const std::byte> bytes);
 
   /// Closes the descriptor, if it is owned: the reader gets the end once it has read everything.
   void end() noexcept { close(); }
@@ -87,8 +90,11 @@ class [[nodiscard]] byte_writer {
   int fd() const noexcept { return fd_; }
 
  private:
+  task<std::size_t> write_once(opcode what, void* data, std::size_t size);
+
   descriptor owned_;
   int fd_ = -1;
+  bool has_positions_ = true;  // until the system says otherwise
 };
 
 /// Both ends of a pipe.

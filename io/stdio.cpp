@@ -102,7 +102,7 @@ class output_stream::sink {
 
   task<void> write_printed() {
     for (auto left = front(); !left.empty(); left = front()) {
-      auto count = co_await io::write(to_.fd(), left);
+      auto count = co_await to_.write_some(left);
       weir::detail::spin_guard guard(printed_->lock);
       printed_->gone += count;
     }

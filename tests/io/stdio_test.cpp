@@ -21,12 +21,16 @@
 #include <fcntl.h>
 #include <pty.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -230,6 +234,30 @@ TEST(Stdin, reads_a_blocking_pipe_without_changing_it) {
              pipe.in.close();
              EXPECT_EQ(co_await std::move(reading), "typed");
            }));
+}
+
+// The system takes a part of a write and refuses the rest; what it took must stay where it is.
+TEST(Stdout, keeps_what_a_full_file_has_taken) {
+  own_directory here;
+  const auto path = here.file("x");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit most = {.rlim_cur = 1000, .rlim_max = 1000};
+    ::setrlimit(RLIMIT_FSIZE, &most);
+    descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    auto outcome = run_with(1, [](int fd) -> task<result<void>> {
+      auto to = byte_writer::borrowing(fd);
+      co_await to.write(std::as_bytes(std::span(std::string_view("begin "))));
+      co_return co_await attempt(to.write(buffer::alloc(1500, std::byte{'x'})));
+    }(file.get()));
+    ::_exit(!outcome && outcome.failure().is("EFBIG") ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  std::ifstream from(path);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(from), {}), "begin " + std::string(994, 'x'));
 }
 
 TEST(Stdin, reads_a_file_to_its_end) {
