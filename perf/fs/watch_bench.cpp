@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -61,7 +62,7 @@ void watch_10000_directories(benchmark::State& state) {
     const double before = bench::resident_bytes();
     watcher w(tree());
     weir::runtime({.workers = 1}).block_on(first_look(w));
-    bytes = bench::resident_bytes() - before;
+    bytes = std::max(bytes, bench::resident_bytes() - before);  // later ones find memory that is there
     const auto begun = std::chrono::steady_clock::now();
     w.close();
     closing += std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
@@ -69,7 +70,7 @@ void watch_10000_directories(benchmark::State& state) {
   state.counters["bytes_per_directory"] = bytes / 10'000;
   state.counters["close_ms"] = benchmark::Counter(closing * 1e3, benchmark::Counter::kAvgIterations);
 }
-BENCHMARK(watch_10000_directories)->Unit(benchmark::kMillisecond)->Iterations(5);
+BENCHMARK(watch_10000_directories)->Unit(benchmark::kMillisecond)->UseRealTime()->Iterations(5);
 
 /// The system calls that cannot be saved: one watch for each, and reading each directory.
 void watch_10000_directories_raw(benchmark::State& state) {
@@ -82,7 +83,7 @@ void watch_10000_directories_raw(benchmark::State& state) {
     ::close(fd);
   }
 }
-BENCHMARK(watch_10000_directories_raw)->Unit(benchmark::kMillisecond)->Iterations(5);
+BENCHMARK(watch_10000_directories_raw)->Unit(benchmark::kMillisecond)->UseRealTime()->Iterations(5);
 
 constexpr int batch = 1000;
 
@@ -124,7 +125,7 @@ void changes_told(benchmark::State& state) {
   watcher w(directory.path, at_once());
   weir::runtime({.workers = 1}).block_on(changes_through(w, directory.path, state));
 }
-BENCHMARK(changes_told)->Unit(benchmark::kMicrosecond);
+BENCHMARK(changes_told)->Unit(benchmark::kMicrosecond)->UseRealTime()->Iterations(50);
 
 task<> notices_through(path_watch& w, const std::string& directory, benchmark::State& state) {
   for (auto _ : state) {
@@ -142,7 +143,7 @@ void notices_told(benchmark::State& state) {
   auto w = watch(directory.path).now();
   weir::runtime({.workers = 1}).block_on(notices_through(w, directory.path, state));
 }
-BENCHMARK(notices_told)->Unit(benchmark::kMicrosecond);
+BENCHMARK(notices_told)->Unit(benchmark::kMicrosecond)->UseRealTime()->Iterations(50);
 
 /// read(2) of the same records, and no more.
 void notices_raw(benchmark::State& state) {
@@ -159,6 +160,6 @@ void notices_raw(benchmark::State& state) {
   ::close(fd);
   state.SetItemsProcessed(state.iterations() * batch);
 }
-BENCHMARK(notices_raw)->Unit(benchmark::kMicrosecond);
+BENCHMARK(notices_raw)->Unit(benchmark::kMicrosecond)->UseRealTime()->Iterations(50);
 
 }  // namespace
