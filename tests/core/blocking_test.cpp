@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <pthread.h>
 #include <signal.h>
@@ -205,6 +206,50 @@ TEST_P(Blocking, survives_races_between_functions_and_cancellation) {
         }
       }),
       3);
+}
+
+task<> call_short_functions(std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) co_await blocking([] {});
+}
+
+TEST_P(Blocking, shares_a_few_threads_among_short_functions) {
+  run(with_scope([](scope& s) -> task<> {
+    std::vector<join_handle<>> lanes;
+    for (int i = 0; i < 64; ++i) lanes.push_back(s.spawn(call_short_functions, rounds(200, 10)));
+    for (auto& lane : lanes) co_await std::move(lane);
+    EXPECT_LT(metrics().blocking_threads, 64U) << "one for each would only get in the way of the others";
+  }));
+}
+
+TEST_P(Blocking, adds_threads_where_functions_wait_for_one_another) {
+  run(with_scope([](scope& s) -> task<> {
+    co_await call_short_functions(100);  // so that short ones are expected
+    std::latch all(64);
+    std::vector<join_handle<>> waiting;
+    for (int i = 0; i < 64; ++i) {
+      waiting.push_back(s.spawn([&all]() -> task<> { co_await blocking([&all] { all.arrive_and_wait(); }); }));
+    }
+    for (auto& each : waiting) co_await std::move(each);
+    EXPECT_EQ(metrics().blocking_threads, 64U);
+  }));
+}
+
+TEST_P(Blocking, tells_a_waiter_though_a_function_behind_its_own_sleeps) {
+  run(with_scope([](scope& s) -> task<> {
+    for (std::size_t i = 0; i < rounds(50, 5); ++i) {
+      std::latch told(8);  // those who wait for it are behind short ones, and those in front of more
+      std::vector<join_handle<>> all;
+      for (int lane = 0; lane < 8; ++lane) {
+        all.push_back(s.spawn([&told]() -> task<> {
+          co_await blocking([] {});
+          told.count_down();
+        }));
+        all.push_back(s.spawn([&told]() -> task<> { co_await blocking([&told] { told.wait(); }); }));
+        all.push_back(s.spawn(call_short_functions, 3));
+      }
+      for (auto& each : all) co_await std::move(each);
+    }
+  }));
 }
 
 TEST_P(Blocking, may_be_the_last_thing_a_runtime_waits_for) {
