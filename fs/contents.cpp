@@ -4,9 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 #include <utility>
 
@@ -22,52 +25,81 @@ error too_large(const std::string& path, std::size_t limit) {
           {.operation = "read", .path = path}};
 }
 
-// How much room to begin with: one byte more than there is shows the end without another read. Files of /proc say 0.
-std::size_t first_room(const file& from, std::size_t limit) noexcept {
+struct opened_file {
+  io::descriptor fd;
+  bool regular = false;
+  std::size_t size = 0;
+};
+
+// One look at what was opened serves for the size and for the kind: opening does not wait for the other end of a fifo,
+// but reading and writing do. perf/micro/files, `read`: two calls less for each file.
+result<opened_file> open_now(const std::string& path, mode how, std::uint32_t permissions) {
+  const int flags = how.flags | O_CLOEXEC;
+  auto fd = detail::on_path("open", path, [&] { return ::open(path.c_str(), flags | O_NONBLOCK, permissions); });
+  if (!fd && fd.failure().is("EAGAIN")) {  // somebody's lease on the file has to be broken first
+    fd = detail::on_path("open", path, [&] { return ::open(path.c_str(), flags, permissions); });
+  }
+  if (!fd) return fd.failure();
+  opened_file opened;
+  opened.fd = io::descriptor(static_cast<int>(*fd));
   struct stat found;  // NOLINT: the system fills it in
-  if (::fstat(from.descriptor(), &found) != 0 || !S_ISREG(found.st_mode))
-    return std::min<std::size_t>(65536, limit + 1);
-  return std::clamp<std::size_t>(static_cast<std::size_t>(found.st_size) + 1, std::min<std::size_t>(4096, limit + 1),
-                                 limit + 1);
+  opened.regular = ::fstat(opened.fd.get(), &found) == 0 && S_ISREG(found.st_mode);
+  if (opened.regular) {
+    opened.size = static_cast<std::size_t>(found.st_size);
+  } else if ((flags & O_NONBLOCK) == 0) {
+    const int now = ::fcntl(opened.fd.get(), F_GETFL);
+    if (now >= 0) ::fcntl(opened.fd.get(), F_SETFL, now & ~O_NONBLOCK);
+  }
+  return opened;
+}
+
+// How much room to begin with: one byte more than there is shows the end without another read. Files of /proc say 0.
+std::size_t first_room(const opened_file& from, std::size_t limit) noexcept {
+  if (!from.regular) return std::min<std::size_t>(65536, limit + 1);
+  return std::clamp<std::size_t>(from.size + 1, std::min<std::size_t>(from.size != 0 ? 1 : 4096, limit + 1), limit + 1);
 }
 
 result<buffer> read_now(const std::string& path, const read_options& options, const stop_flag& stop) {
   const std::size_t limit = std::min(options.limit, std::numeric_limits<std::size_t>::max() - 1);
-  auto opened = open(path, options.how).try_now();
+  auto opened = open_now(path, options.how, 0666);
   if (!opened) return opened.failure();
   auto all = buffer::alloc_unsafe_slow(first_room(*opened, limit));
   std::size_t size = 0;
   for (;;) {
     if (stop.requested()) return failure(cancelled());
     if (size == all.size()) {
-      auto larger = buffer::alloc_unsafe_slow(std::min(size * 2, limit + 1));
+      auto larger = buffer::alloc_unsafe_slow(std::min(std::max<std::size_t>(size * 2, 4096), limit + 1));
       all.copy(larger.mutable_bytes());
       all = std::move(larger);
     }
     auto room = all.mutable_bytes().subspan(size);
-    auto count = opened->read(room.first(std::min(room.size(), step))).try_now();
+    room = room.first(std::min(room.size(), step));
+    auto count = detail::on_path("read", path, [&] { return ::read(opened->fd.get(), room.data(), room.size()); });
     if (!count) return count.failure();
-    if (*count == 0) return all.take_front(size);
-    size += *count;
+    size += static_cast<std::size_t>(*count);
     if (size > limit) return too_large(path, limit);
+    const bool at_its_end = opened->size != 0 && size == opened->size && static_cast<std::size_t>(*count) < room.size();
+    if (*count == 0 || at_its_end) return all.take_front(size);
   }
 }
 
 result<void> write_now(const std::string& path, std::span<const std::byte> content, const write_options& options,
                        const stop_flag& stop) {
-  auto opened = open(path, options.how, {.permissions = options.permissions}).try_now();
+  auto opened = open_now(path, options.how, options.permissions);
   if (!opened) return opened.failure();
   while (!content.empty()) {
     if (stop.requested()) return failure(cancelled());
-    auto count = opened->write_some(content.first(std::min(content.size(), step))).try_now();
+    const auto piece = content.first(std::min(content.size(), step));
+    auto count = detail::on_path("write", path, [&] { return ::write(opened->fd.get(), piece.data(), piece.size()); });
     if (!count) return count.failure();
-    content = content.subspan(*count);
+    content = content.subspan(static_cast<std::size_t>(*count));
   }
   if (options.flush) {
-    auto flushed = opened->sync().try_now();
+    auto flushed = detail::on_path("fsync", path, [&] { return ::fsync(opened->fd.get()); });
     if (!flushed) return flushed.failure();
   }
-  return opened->try_close_now();
+  if (::close(opened->fd.release()) != 0 && errno != EINTR) return os_error(errno, "close", path);
+  return {};
 }
 
 std::span<const std::byte> bytes_of(std::string_view text) noexcept { return std::as_bytes(std::span(text)); }

@@ -9,6 +9,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
 namespace weir::fs {
 namespace {
 
@@ -80,13 +84,39 @@ result<file_stat> stat_descriptor(int fd, const std::string& path) {
 
 }  // namespace detail
 
-call<file_stat> stat(std::string path) {
-  return {"stat", [path = std::move(path)] { return detail::stat_now("stat", path, 0); }};
+stat_operation::stat_operation(const char* name, std::string path, int how)
+    : path_(std::move(path)), name_(name), refused_(detail::has_nul(path_)) {
+  static_assert(sizeof found_ == sizeof(struct statx) && alignof(struct statx) <= 8);
+  code = opcode::statx;
+  fd = AT_FDCWD;
+  flags = static_cast<std::uint32_t>(how);
+  length = statx_mask;
 }
 
-call<file_stat> lstat(std::string path) {
-  return {"lstat", [path = std::move(path)] { return detail::stat_now("lstat", path, AT_SYMLINK_NOFOLLOW); }};
+// It has come to rest by now.
+void stat_operation::point() noexcept {
+  buffer = path_.data();
+  second = found_;
 }
+
+result<file_stat> stat_operation::try_resume() {
+  if (refused_) return detail::nul_error("path", path_);
+  if (answer_ == -ECANCELED) return failure(cancelled());
+  if (answer_ < 0) return os_error(-answer_, name_, path_);
+  struct statx found;  // NOLINT: copied into
+  std::memcpy(&found, found_, sizeof found);
+  return from_statx(found);
+}
+
+result<file_stat> stat_operation::try_now() && {
+  point();
+  if (!refused_) answer_ = perform_here();
+  return try_resume();
+}
+
+stat_operation stat(std::string path) { return {"stat", std::move(path), 0}; }
+
+stat_operation lstat(std::string path) { return {"lstat", std::move(path), AT_SYMLINK_NOFOLLOW}; }
 
 call<filesystem_stat> statfs(std::string path) {
   return {"statfs", [path = std::move(path)]() -> result<filesystem_stat> {

@@ -1,6 +1,6 @@
 // perf/micro/files.cpp: weir's column in the table of files (see ../files.py for the keys): one worker, and the threads
-// that may block beside it. `*_ring` is what the same call costs where the ring makes it, written here with the
-// backend's own operations: it is what fs would do if that were cheaper.
+// that may block beside it. `*_ring` and `*_pool` are what the same call costs where fs does not make it, written here
+// with the backend's own operations or for those threads: it is what fs would do if that were cheaper.
 //
 //   weir_micro_files rand|seq|small|storm
 #include <weir/core/runtime.hpp>
@@ -228,9 +228,8 @@ task<> stats(const std::vector<std::string>& names) {
   const auto count = names.size();
   co_await in_lanes(storm_stats / 10, [&](std::size_t i) { return fs::stat(names[i % count]); });
   co_await measured("stat", storm_stats, [&](std::size_t i) { return fs::stat(names[i % count]); });
-  std::vector<struct statx> found(lanes);
-  co_await measured("stat_ring", storm_stats, [&](std::size_t i) {
-    return ring_call(opcode::statx, names[i % count].c_str(), 0, STATX_BASIC_STATS | STATX_BTIME, &found[i % lanes]);
+  co_await measured("stat_pool", storm_stats, [&](std::size_t i) {
+    return fs::call<fs::file_stat>("stat", [&path = names[i % count]] { return fs::stat(path).try_now(); });
   });
 }
 

@@ -236,6 +236,10 @@ failure why(call<T>&& made) {
   auto outcome = std::move(made).try_now();
   return outcome ? failure(error(errc::none, "no error")) : outcome.failure();
 }
+failure why(stat_operation&& made) {
+  auto outcome = std::move(made).try_now();
+  return outcome ? failure(error(errc::none, "no error")) : outcome.failure();
+}
 failure why(open_operation&& made) {
   auto outcome = std::move(made).try_now();
   return outcome ? failure(error(errc::none, "no error")) : outcome.failure();
