@@ -72,7 +72,7 @@ class connection : private detail::timer_node, private detail::job {
   task<void> ignore_rest();
   task<void> say_goodbye();
   /// Whether the client has ended or broken its side.
-  bool lost() const noexcept { return in_.ended() || out_.failure() != 0; }
+  bool lost() const noexcept { return in_.ended() || out_.failure() != 0 || write_failed_; }
   /// Whether a response without framing is not whole: only a reset tells the client so.
   bool cut_off() const noexcept { return response_.until_close_ && !response_.ended_; }
   void refuse(int status, std::string_view why);
@@ -121,6 +121,7 @@ class connection : private detail::timer_node, private detail::job {
   bool closing_ = false;
   bool continue_wanted_ = false;
   bool refused_ = false;
+  bool write_failed_ = false;  // of what went past `out_`
 };
 
 }  // namespace weir::net::http

@@ -214,21 +214,26 @@ body_framing response::framing(body_framing otherwise) const noexcept {
   return bad == std::errc() && end == length.data() + length.size() ? body_framing::sized(bytes) : otherwise;
 }
 
-io::sender::drain_awaiter response::write(std::string_view chunk) {
+// Sends the head if it is still to be sent, and counts a piece of the body.
+void response::begin_piece(std::size_t size) {
   auto& c = *connection_;
   c.check_worker();
   if (ended_) throw error(errc::err_stream_write_after_end);
   if (!head_sent_) {
     auto how = framing(body_framing::chunked());
-    if (how.how == body_framing::kind::sized && sends_body() && chunk.size() > how.length) {
+    if (how.how == body_framing::kind::sized && sends_body() && size > how.length) {
       throw error(errc::err_http_content_length_mismatch);
     }
     c.send_head(how);
   }
-  if (counted_) {
-    if (chunk.size() > left_) throw error(errc::err_http_content_length_mismatch);
-    left_ -= chunk.size();
-  }
+  if (!counted_) return;
+  if (size > left_) throw error(errc::err_http_content_length_mismatch);
+  left_ -= size;
+}
+
+io::sender::drain_awaiter response::write(std::string_view chunk) {
+  auto& c = *connection_;
+  begin_piece(chunk.size());
   if (chunked_) {
     append_chunk(c.out_.buffer(), chunk);
   } else if (!bodiless_) {
@@ -236,6 +241,25 @@ io::sender::drain_awaiter response::write(std::string_view chunk) {
   }
   c.queue_flush();
   return c.room();
+}
+
+task<void> response::send(std::span<const std::byte> piece) {
+  auto& c = *connection_;
+  begin_piece(piece.size());
+  if (bodiless_ || piece.empty()) {
+    c.queue_flush();
+    co_return;
+  }
+  if (chunked_) append_chunk_head(c.out_.buffer(), piece.size());
+  auto sent = co_await attempt(c.out_.send(piece));
+  if (!sent) {
+    keep_alive_ = false;  // a part may have gone
+    c.write_failed_ = !sent.failure().is_cancelled();
+    sent.value();
+  }
+  if (!chunked_) co_return;
+  c.out_.buffer().append(chunk_end);
+  c.queue_flush();
 }
 
 // Head and body at once, hence with Content-Length unless the handler has asked for chunks.

@@ -21,6 +21,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -95,6 +96,11 @@ class response {
   /// ERR_STREAM_WRITE_AFTER_END, ERR_HTTP_CONTENT_LENGTH_MISMATCH, ERR_INVALID_STATE on another worker, EPIPE...
   [[nodiscard]] io::sender::drain_awaiter write(std::string_view chunk);
 
+  /// `co_await res.send(piece)`: as `write`, but completes when the system has taken the piece, and without copying it:
+  /// for large ones, which must stay until then. Nothing else may write meanwhile. Throws as `write`. Cancelled, it may
+  /// have sent a part; the connection ends then.
+  [[nodiscard]] task<void> send(std::span<const std::byte> piece);
+
   /// `co_await res.end(body)` sends the rest and ends the response; alone it sends everything with Content-Length.
   /// Throws as `write`; a body shorter than Content-Length is a mismatch too.
   [[nodiscard]] io::sender::drain_awaiter end(std::string_view body = {});
@@ -113,6 +119,7 @@ class response {
   bool sends_body() const noexcept;
   body_framing framing(body_framing otherwise) const noexcept;
   void start_with_end(std::string_view body);
+  void begin_piece(std::size_t size);
   std::string_view name_of(const line& l) const noexcept { return {text_.data() + l.name, l.name_length}; }
   std::string_view value_of(const line& l) const noexcept { return {text_.data() + l.value, l.value_length}; }
   void check(std::string_view name, std::string_view value) const;

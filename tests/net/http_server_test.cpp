@@ -20,6 +20,7 @@
 #include <latch>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -109,6 +110,38 @@ TEST(HttpServer, answers_and_keeps_the_connection) {
   EXPECT_EQ(server.statistics().open, 0u);
   EXPECT_EQ(server.statistics().errors, 0u);
   EXPECT_EQ(server.statistics().disconnects, 0u);
+}
+
+TEST(HttpServer, sends_large_pieces_without_a_copy) {
+  static const std::string large(300000, 'x');
+  running_server server([](request&, response& res) -> task<void> {
+    co_await res.write("begin ");
+    co_await res.send(std::as_bytes(std::span(large)));
+    co_await res.send({});
+    co_await res.write(" middle ");
+    co_await res.send(std::as_bytes(std::span(large)));
+    co_await res.end(" end");
+  });
+  const auto whole = "begin " + large + " middle " + large + " end";
+  auto client = server.connect();
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(client.ask(get_root).body == whole);
+  EXPECT_EQ(client.ask("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", true).status, 200);
+  EXPECT_TRUE(server.connect().ask("GET / HTTP/1.0\r\n\r\n").body == whole);
+}
+
+TEST(HttpServer, sends_no_more_than_the_length_that_it_has_announced) {
+  reports seen;
+  running_server server(
+      [](request&, response& res) -> task<void> {
+        res.set("Content-Length", "5");
+        co_await res.send(std::as_bytes(std::span("12345", 5)));
+        co_await res.send(std::as_bytes(std::span("6", 1)));
+      },
+      seen.options());
+  auto client = server.connect();
+  EXPECT_EQ(client.ask(get_root).body, "12345");
+  EXPECT_TRUE(client.closed());
+  EXPECT_THAT(seen.all(), ElementsAre(HasSubstr("content-length")));
 }
 
 TEST(HttpServer, tells_the_handler_what_was_asked) {
