@@ -5,6 +5,7 @@
 
 #include "tests/support/cancel_at.hpp"
 #include "tests/support/concurrency.hpp"
+#include "tests/support/files.hpp"
 #include "tests/support/run.hpp"
 
 #include <gtest/gtest.h>
@@ -40,40 +41,10 @@ namespace weir::fs {
 namespace {
 
 using namespace std::string_literals;
+using testing::file_content;
+using testing::put_file;
 using testing::run_with;
-
-/// A directory of the test's own.
-class scratch {
- public:
-  scratch() {
-    auto name = (std::filesystem::temp_directory_path() / "weir-atomic-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw error(errc::err_invalid_state, "no directory for the test");
-    path_ = name;
-  }
-  ~scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(std::string_view name) const { return (path_ / name).string(); }
-  std::string path() const { return path_.string(); }
-
-  std::vector<std::string> names() const {
-    std::vector<std::string> all;
-    for (const auto& each : std::filesystem::directory_iterator(path_)) all.push_back(each.path().filename().string());
-    std::sort(all.begin(), all.end());
-    return all;
-  }
-
- private:
-  std::filesystem::path path_;
-};
-
-std::string content_of(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-void put(const std::string& path, std::string_view text) { std::ofstream(path, std::ios::binary) << text; }
+using testing::temporary_directory;
 
 std::uint32_t permissions_of(const std::string& path) { return stat(path).now().permissions(); }
 
@@ -213,30 +184,30 @@ const std::string old_text(200'000, 'o');
 const std::string new_text(3'000'000, 'n');
 
 TEST(AtomicFile, replaces_a_file_and_makes_one) {
-  const scratch in;
+  const temporary_directory in;
   const auto path = in / "config.json";
   run_with(1, [](std::string path) -> task<> {
     co_await write_file_atomic(path, "first"s);
-    EXPECT_EQ(content_of(path), "first");
+    EXPECT_EQ(file_content(path), "first");
     co_await write_file_atomic(path, new_text);
-    EXPECT_EQ(content_of(path), new_text);
+    EXPECT_EQ(file_content(path), new_text);
     co_await write_file_atomic(path, ""s, {.flush = durability::none});
-    EXPECT_EQ(content_of(path), "");
+    EXPECT_EQ(file_content(path), "");
   }(path));
   write_file_atomic(path, "here"s, {.flush = durability::content}).now();
-  EXPECT_EQ(content_of(path), "here");
+  EXPECT_EQ(file_content(path), "here");
   EXPECT_EQ(in.names(), (std::vector{"config.json"s}));
 }
 
 // The names of C0-FS-15, made of the time in milliseconds, were the same for two writers.
 TEST(AtomicFile, has_many_writers_of_one_path_and_readers_never_see_a_part) {
-  const scratch in;
+  const temporary_directory in;
   const auto path = in / "shared";
-  put(path, std::string(50'000, 'a'));
+  put_file(path, std::string(50'000, 'a'));
   std::atomic<bool> over{false};
   std::thread reader([&] {
     while (!over) {
-      const auto seen = content_of(path);
+      const auto seen = file_content(path);
       ASSERT_EQ(seen.size(), 50'000U);
       ASSERT_EQ(seen.find_first_not_of(seen[0]), std::string::npos);
     }
@@ -271,9 +242,9 @@ TEST(AtomicFile, leaves_the_old_or_the_new_whenever_the_process_is_killed) {
     bool saw_new = false;
     for (unsigned n = 0; !ended; ++n) {
       ASSERT_LT(n, 100U);
-      const scratch in;
+      const temporary_directory in;
       const auto path = in / "file";
-      put(path, old_text);
+      put_file(path, old_text);
       ::chmod(path.c_str(), 0640);
       auto how = run_supervised(
           [&] {
@@ -287,7 +258,7 @@ TEST(AtomicFile, leaves_the_old_or_the_new_whenever_the_process_is_killed) {
           });
       if (!how) GTEST_SKIP() << "no supervision of system calls here";
       ended = !how->killed;
-      const auto found = content_of(path);
+      const auto found = file_content(path);
       ASSERT_TRUE(found == old_text || found == new_text) << "killed before call " << n;
       (found == new_text ? saw_new : saw_old) = true;
       EXPECT_EQ(permissions_of(path), 0640U);
@@ -307,9 +278,9 @@ TEST(AtomicFile, leaves_the_old_and_no_trace_whichever_system_call_fails) {
     unsigned failures = 0;
     for (unsigned n = 0; !ended; ++n) {
       ASSERT_LT(n, 100U);
-      const scratch in;
+      const temporary_directory in;
       const auto path = in / "file";
-      put(path, old_text);
+      put_file(path, old_text);
       long failed_call = -1;
       auto how = run_supervised(
           [&] {
@@ -327,22 +298,22 @@ TEST(AtomicFile, leaves_the_old_and_no_trace_whichever_system_call_fails) {
       ended = n >= how->calls;
       EXPECT_EQ(in.names(), (std::vector{"file"s})) << "after call " << n;
       if (how->status == 0) {
-        EXPECT_EQ(content_of(path), new_text);
+        EXPECT_EQ(file_content(path), new_text);
         continue;
       }
       ++failures;
       if (failed_call != SYS_renameat2) EXPECT_EQ(how->status, 1) << "after call " << n;
-      const bool placed = failed_call == SYS_fsync && content_of(path) == new_text;  // the directory's
-      if (!placed) EXPECT_EQ(content_of(path), old_text) << "after call " << n;
+      const bool placed = failed_call == SYS_fsync && file_content(path) == new_text;  // the directory's
+      if (!placed) EXPECT_EQ(file_content(path), old_text) << "after call " << n;
     }
     EXPECT_GE(failures, 7U);
   }
 }
 
 TEST(AtomicFile, keeps_the_permissions_of_the_file_it_replaces) {
-  const scratch in;
+  const temporary_directory in;
   const auto path = in / "file";
-  put(path, "old");
+  put_file(path, "old");
   ::chmod(path.c_str(), 0604);
   write_file_atomic(path, "new"s).now();
   EXPECT_EQ(permissions_of(path), 0604U);
@@ -357,9 +328,9 @@ TEST(AtomicFile, keeps_the_permissions_of_the_file_it_replaces) {
 
 TEST(AtomicFile, keeps_the_owner_where_that_is_allowed) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can give files away";
-  const scratch in;
+  const temporary_directory in;
   const auto path = in / "file";
-  put(path, "old");
+  put_file(path, "old");
   ASSERT_EQ(::chown(path.c_str(), 1234, 2345), 0);
   ::chmod(path.c_str(), 06750);
   write_file_atomic(path, "new"s).now();
@@ -374,10 +345,10 @@ TEST(AtomicFile, keeps_the_owner_where_that_is_allowed) {
 // Otherwise what only one group could read would be open to another.
 TEST(AtomicFile, gives_a_group_that_is_another_one_no_more_than_everybody) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can become another user";
-  const scratch in;
+  const temporary_directory in;
   ::chmod(in.path().c_str(), 0777);
   const auto path = in / "file";
-  put(path, "old");
+  put_file(path, "old");
   ::chmod(path.c_str(), 06764);
   const int status = run_in_child([&] {
     if (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0) return 2;
@@ -385,29 +356,29 @@ TEST(AtomicFile, gives_a_group_that_is_another_one_no_more_than_everybody) {
     return 0;
   });
   ASSERT_EQ(status, 0);
-  EXPECT_EQ(content_of(path), "new");
+  EXPECT_EQ(file_content(path), "new");
   auto now = stat(path).now();
   EXPECT_EQ(now.uid, 65534U);
   EXPECT_EQ(now.permissions(), 0744U);
 }
 
 TEST(AtomicFile, replaces_what_a_symbolic_link_leads_to) {
-  const scratch in;
-  put(in / "real", "old");
+  const temporary_directory in;
+  put_file(in / "real", "old");
   std::filesystem::create_directory(in / "below");
   std::filesystem::create_symlink("../real", in / "below/link");
   std::filesystem::create_symlink("below/link", in / "outer");
   write_file_atomic(in / "outer", "new"s).now();
-  EXPECT_EQ(content_of(in / "real"), "new");
+  EXPECT_EQ(file_content(in / "real"), "new");
   EXPECT_TRUE(std::filesystem::is_symlink(in / "outer"));
 
   std::filesystem::create_symlink("not-yet", in / "dangling");
   write_file_atomic(in / "dangling", "made"s).now();
-  EXPECT_EQ(content_of(in / "not-yet"), "made");
+  EXPECT_EQ(file_content(in / "not-yet"), "made");
 
   write_file_atomic(in / "outer", "mine"s, {.follow_links = false}).now();
   EXPECT_FALSE(std::filesystem::is_symlink(in / "outer"));
-  EXPECT_EQ(content_of(in / "real"), "new");
+  EXPECT_EQ(file_content(in / "real"), "new");
 
   std::filesystem::create_symlink("loop", in / "loop");
   auto looped = write_file_atomic(in / "loop", "x"s).try_now();
@@ -416,7 +387,7 @@ TEST(AtomicFile, replaces_what_a_symbolic_link_leads_to) {
 }
 
 TEST(AtomicFile, refuses_what_is_no_regular_file) {
-  const scratch in;
+  const temporary_directory in;
   const auto refusal = [](const std::string& path) {
     auto done = write_file_atomic(path, "x"s).try_now();
     return done ? "nothing"s : std::string(done.failure().code_name());
@@ -429,17 +400,17 @@ TEST(AtomicFile, refuses_what_is_no_regular_file) {
   ::mkfifo((in / "fifo").c_str(), 0600);
   EXPECT_EQ(refusal(in / "fifo"), "ERR_INVALID_ARG_VALUE");
   EXPECT_EQ(refusal("/dev/null"), "ERR_INVALID_ARG_VALUE");
-  put(in / "file", "x");
+  put_file(in / "file", "x");
   EXPECT_EQ(refusal(in / "file/below"), "ENOTDIR");
   EXPECT_EQ(in.names(), (std::vector{"fifo"s, "file"s}));
 }
 
 TEST(AtomicFile, takes_a_name_of_any_length_that_the_file_system_takes) {
-  const scratch in;
+  const temporary_directory in;
   const std::string longest(255, 'x');
   write_file_atomic(in / longest, "one"s).now();
   write_file_atomic(in / longest, "two"s).now();
-  EXPECT_EQ(content_of(in / longest), "two");
+  EXPECT_EQ(file_content(in / longest), "two");
   auto longer = write_file_atomic(in / (longest + "x"), "x"s).try_now();
   ASSERT_FALSE(longer);
   EXPECT_TRUE(longer.failure().is("ENAMETOOLONG"));
@@ -447,7 +418,7 @@ TEST(AtomicFile, takes_a_name_of_any_length_that_the_file_system_takes) {
 }
 
 TEST(AtomicFile, makes_a_file_only_if_there_is_none) {
-  const scratch in;
+  const temporary_directory in;
   const auto path = in / "once";
   write_file_atomic(path, "first"s, {.replace = false}).now();
   auto second = write_file_atomic(path, "second"s, {.replace = false}).try_now();
@@ -456,29 +427,29 @@ TEST(AtomicFile, makes_a_file_only_if_there_is_none) {
 
   // Also where it comes in between.
   auto open = open_atomic(in / "race", {.replace = false}).now();
-  put(in / "race", "other");
+  put_file(in / "race", "other");
   auto late = open.commit().try_now();
   ASSERT_FALSE(late);
   EXPECT_TRUE(late.failure().is("EEXIST"));
-  EXPECT_EQ(content_of(in / "race"), "other");
+  EXPECT_EQ(file_content(in / "race"), "other");
   EXPECT_EQ(in.names(), (std::vector{"once"s, "race"s}));
 }
 
 TEST(AtomicFile, is_written_in_pieces_and_takes_its_place_at_commit) {
-  const scratch in;
-  put(in / "file", "old");
-  run_with(2, [](const scratch& in) -> task<> {
+  const temporary_directory in;
+  put_file(in / "file", "old");
+  run_with(2, [](const temporary_directory& in) -> task<> {
     auto next = co_await open_atomic(in / "file");
     co_await next.write("head ");
     co_await next.write("tail");
     co_await next.write("HEAD", 0);
-    EXPECT_EQ(content_of(in / "file"), "old");
+    EXPECT_EQ(file_content(in / "file"), "old");
     EXPECT_EQ((co_await next.contents().stat()).size, 9U);
     EXPECT_EQ(next.path(), in / "file");
     auto moved = std::move(next);
     co_await moved.commit();
     EXPECT_FALSE(moved.is_open());
-    EXPECT_EQ(content_of(in / "file"), "HEAD tail");
+    EXPECT_EQ(file_content(in / "file"), "HEAD tail");
     auto again = co_await attempt(moved.commit());
     EXPECT_TRUE(!again && again.failure().is("ERR_CLOSED"));
     auto late = co_await attempt(moved.write("x"));
@@ -490,9 +461,9 @@ TEST(AtomicFile, is_written_in_pieces_and_takes_its_place_at_commit) {
 }
 
 TEST(AtomicFile, leaves_no_trace_when_it_is_dropped) {
-  const scratch in;
-  put(in / "file", "old");
-  run_with(1, [](const scratch& in) -> task<> {
+  const temporary_directory in;
+  put_file(in / "file", "old");
+  run_with(1, [](const temporary_directory& in) -> task<> {
     {
       auto next = co_await open_atomic(in / "file");
       co_await next.write("new");
@@ -506,13 +477,13 @@ TEST(AtomicFile, leaves_no_trace_when_it_is_dropped) {
     EXPECT_EQ(empty.path(), "");
     EXPECT_FALSE(empty.contents().is_open());
   }(in));
-  EXPECT_EQ(content_of(in / "file"), "old");
+  EXPECT_EQ(file_content(in / "file"), "old");
   EXPECT_EQ(in.names(), (std::vector{"file"s}));
 }
 
 TEST(AtomicFile, does_not_commit_after_a_write_that_failed) {
-  const scratch in;
-  put(in / "file", "old");
+  const temporary_directory in;
+  put_file(in / "file", "old");
   const int status = run_in_child([&] {
     ::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit = {.rlim_cur = 100'000, .rlim_max = 100'000};
@@ -528,7 +499,7 @@ TEST(AtomicFile, does_not_commit_after_a_write_that_failed) {
     }(in / "file"));
   });
   EXPECT_EQ(status, 0);
-  EXPECT_EQ(content_of(in / "file"), "old");
+  EXPECT_EQ(file_content(in / "file"), "old");
   EXPECT_EQ(in.names(), (std::vector{"file"s}));
 }
 
@@ -544,17 +515,17 @@ bool map_user(uid_t user, gid_t group) {
 }
 
 TEST(AtomicFile, leaves_the_old_and_gives_its_space_back_where_the_disk_is_full) {
-  const scratch in;
+  const temporary_directory in;
   const int status = run_in_child([&] {
     const auto user = ::getuid();
     const auto group = ::getgid();
     if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !map_user(user, group)) return refused;
     if (::mount("none", in.path().c_str(), "tmpfs", 0, "size=256k") != 0) return refused;
-    put(in / "file", "old");
+    put_file(in / "file", "old");
     const auto free = statfs(in.path()).now().bavail;
     auto done = write_file_atomic(in / "file", new_text).try_now();
     if (done || done.failure().message() != "ENOSPC: no space left on device, write '" + (in / "file") + "'") return 1;
-    if (content_of(in / "file") != "old" || in.names().size() != 1) return 2;
+    if (file_content(in / "file") != "old" || in.names().size() != 1) return 2;
     return statfs(in.path()).now().bavail == free ? 0 : 3;
   });
   if (status == refused) GTEST_SKIP() << "nothing may be mounted here";
@@ -562,9 +533,9 @@ TEST(AtomicFile, leaves_the_old_and_gives_its_space_back_where_the_disk_is_full)
 }
 
 TEST(AtomicFile, says_what_is_wrong_with_a_directory_that_may_not_be_written) {
-  const scratch in;
+  const temporary_directory in;
   std::filesystem::create_directory(in / "locked");
-  put(in / "locked/file", "old");
+  put_file(in / "locked/file", "old");
   ::chmod((in / "locked").c_str(), 0555);
   ::chmod(in.path().c_str(), 0755);
   const int status = run_in_child([&] {
@@ -575,13 +546,13 @@ TEST(AtomicFile, says_what_is_wrong_with_a_directory_that_may_not_be_written) {
   });
   ::chmod((in / "locked").c_str(), 0755);
   EXPECT_EQ(status, 0);
-  EXPECT_EQ(content_of(in / "locked/file"), "old");
+  EXPECT_EQ(file_content(in / "locked/file"), "old");
 }
 
 TEST(AtomicFile, is_old_or_new_wherever_it_is_cancelled) {
-  const scratch in;
+  const temporary_directory in;
   const auto path = in / "file";
-  put(path, old_text);
+  put_file(path, old_text);
   const auto whole = [&]() -> task<> {
     co_await yield();
     co_await write_file_atomic(path, new_text, {.flush = durability::none});
@@ -594,11 +565,11 @@ TEST(AtomicFile, is_old_or_new_wherever_it_is_cancelled) {
     co_await next.commit();
   };
   const auto check = [&](const result<void>& done) {
-    const auto found = content_of(path);
+    const auto found = file_content(path);
     EXPECT_TRUE(found == new_text || (found == old_text && !done));
     EXPECT_TRUE(done || done.failure().is_cancelled());
     EXPECT_EQ(in.names(), (std::vector{"file"s}));
-    put(path, old_text);
+    put_file(path, old_text);
   };
   EXPECT_GE(testing::cancel_at_every_suspension(whole, check, 1'000'000), 1U);
   EXPECT_GE(testing::cancel_at_every_suspension(pieces, check, 1'000'000), 3U);

@@ -5,6 +5,7 @@
 
 #include "tests/support/cancel_at.hpp"
 #include "tests/support/concurrency.hpp"
+#include "tests/support/files.hpp"
 #include "tests/support/run.hpp"
 
 #include <gtest/gtest.h>
@@ -27,26 +28,19 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace std::string_literals;
+using testing::put_file;
 using testing::rounds;
 using testing::run_with;
+using testing::temporary_directory;
 
-/// A directory of the test's own with a file in it.
+/// A file of the test's own.
 class scratch {
  public:
-  scratch() {
-    auto name = (std::filesystem::temp_directory_path() / "weir-lock-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw error(errc::err_invalid_state, "no directory for the test");
-    directory_ = name;
-    std::ofstream(path()) << "0";
-  }
-  ~scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
-  }
-  std::string path() const { return (directory_ / "file").string(); }
+  scratch() { put_file(path(), "0"); }
+  std::string path() const { return directory_ / "file"; }
 
  private:
-  std::filesystem::path directory_;
+  temporary_directory directory_;
 };
 
 /// A child process that does something and then waits for a word.

@@ -12,6 +12,7 @@
 
 #include "tests/support/cancel_at.hpp"
 #include "tests/support/concurrency.hpp"
+#include "tests/support/files.hpp"
 #include "tests/support/run.hpp"
 
 #include <gmock/gmock.h>
@@ -47,40 +48,11 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
+using weir::testing::file_content;
+using weir::testing::put_file;
 using weir::testing::rounds;
 using weir::testing::run_with;
-
-/// A directory of the test's own.
-class scratch {
- public:
-  scratch() {
-    auto name = (std::filesystem::temp_directory_path() / "weir-systems-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw error(errc::err_invalid_state, "no directory for the test");
-    path_ = name;
-  }
-  ~scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(std::string_view name) const { return (path_ / name).string(); }
-  std::string path() const { return path_.string(); }
-  std::vector<std::string> names() const {
-    std::vector<std::string> all;
-    for (const auto& each : std::filesystem::directory_iterator(path_)) all.push_back(each.path().filename().string());
-    std::sort(all.begin(), all.end());
-    return all;
-  }
-
- private:
-  std::filesystem::path path_;
-};
-
-std::string content_of(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-void put(const std::string& path, std::string_view text) { std::ofstream(path, std::ios::binary) << text; }
+using weir::testing::temporary_directory;
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> all;
@@ -101,18 +73,18 @@ struct turned_clock {
 // C3-SYS-30, a log in files
 
 /// All that was logged, from the oldest file to the current one.
-std::string whole_log(const scratch& in, const std::string& name = "app.log") {
+std::string whole_log(const temporary_directory& in, const std::string& name = "app.log") {
   std::string all;
   auto files = in.names();
   for (auto n = files.size(); n > 0; --n) {
     const auto older = in / (name + "." + std::to_string(n));
-    if (std::filesystem::exists(older)) all += content_of(older);
+    if (std::filesystem::exists(older)) all += file_content(older);
   }
-  return all + content_of(in / name);
+  return all + file_content(in / name);
 }
 
 TEST(C3_SYS_30_FileLog, keeps_what_was_logged_before_it_ran_and_after_it_has_ended) {
-  const scratch in;
+  const temporary_directory in;
   {
     rotating_log log({.directory = in / "deep/logs"});
     log.info("before there is a runtime");
@@ -126,18 +98,18 @@ TEST(C3_SYS_30_FileLog, keeps_what_was_logged_before_it_ran_and_after_it_has_end
         writer.cancel();
         static_cast<void>(co_await attempt(std::move(writer)));
       });
-      EXPECT_EQ(lines_of(content_of(log.path())).size(), 4U);
+      EXPECT_EQ(lines_of(file_content(log.path())).size(), 4U);
     }(log));
     log.info("at exit");
   }
-  const auto lines = lines_of(content_of(in / "deep/logs/app.log"));
+  const auto lines = lines_of(file_content(in / "deep/logs/app.log"));
   EXPECT_THAT(lines, ElementsAre(EndsWith("] [INFO] before there is a runtime"), EndsWith("] [INFO] before the writer"),
                                  EndsWith("] [WARN] while it runs"), EndsWith("] [ERROR] when it is told to stop"),
                                  EndsWith("] [INFO] at exit")));
 }
 
 TEST(C3_SYS_30_FileLog, has_the_time_the_level_and_one_line_for_each_message) {
-  const scratch in;
+  const temporary_directory in;
   turned_clock clock;
   {
     rotating_log log({.directory = in.path(), .least = log_level::info, .now = clock.reader()});
@@ -146,12 +118,12 @@ TEST(C3_SYS_30_FileLog, has_the_time_the_level_and_one_line_for_each_message) {
     clock.advance(1ms);
     log.write_line("raw");
   }
-  EXPECT_EQ(content_of(in / "app.log"), "[2026-11-21T23:59:58.000Z] [INFO] two\\nlines\\r\nraw\n");
+  EXPECT_EQ(file_content(in / "app.log"), "[2026-11-21T23:59:58.000Z] [INFO] two\\nlines\\r\nraw\n");
 }
 
 // Several threads and tasks log while files change all the time.
 TEST(C3_SYS_30_FileLog, loses_no_line_and_keeps_the_order_while_files_change) {
-  const scratch in;
+  const temporary_directory in;
   constexpr int sources = 4;
   constexpr auto each = rounds(4000);
   {
@@ -185,9 +157,9 @@ TEST(C3_SYS_30_FileLog, loses_no_line_and_keeps_the_order_while_files_change) {
 }
 
 TEST(C3_SYS_30_FileLog, keeps_a_number_of_older_files) {
-  const scratch in;
-  put(in / "app.log.old", "somebody else's");
-  put(in / "app-2026-11-21.log", "of another log");
+  const temporary_directory in;
+  put_file(in / "app.log.old", "somebody else's");
+  put_file(in / "app-2026-11-21.log", "of another log");
   rotating_log log({.directory = in.path(), .max_size = 10, .keep = 2});
   for (int i = 0; i < 6; ++i) log.write_line("line " + std::to_string(i));
   log.flush().now();
@@ -196,11 +168,11 @@ TEST(C3_SYS_30_FileLog, keeps_a_number_of_older_files) {
   EXPECT_EQ(whole_log(in), "line 3\nline 4\nline 5\n");
   log.write_line("one that is longer than a file may be");
   log.flush().now();
-  EXPECT_EQ(content_of(log.path()), "one that is longer than a file may be\n");
+  EXPECT_EQ(file_content(log.path()), "one that is longer than a file may be\n");
 }
 
 TEST(C3_SYS_30_FileLog, has_a_file_for_each_day_and_a_line_is_in_that_of_its_own) {
-  const scratch in;
+  const temporary_directory in;
   turned_clock clock;
   rotating_log log({.directory = in.path(), .daily = true, .keep = 2, .now = clock.reader()});
   log.write_line("saturday");
@@ -209,8 +181,8 @@ TEST(C3_SYS_30_FileLog, has_a_file_for_each_day_and_a_line_is_in_that_of_its_own
   clock.advance(1ms);
   log.write_line("sunday");  // all three in one batch
   log.flush().now();
-  EXPECT_EQ(content_of(in / "app-2026-11-21.log"), "saturday\nsaturday, the last millisecond\n");
-  EXPECT_EQ(content_of(in / "app-2026-11-22.log"), "sunday\n");
+  EXPECT_EQ(file_content(in / "app-2026-11-21.log"), "saturday\nsaturday, the last millisecond\n");
+  EXPECT_EQ(file_content(in / "app-2026-11-22.log"), "sunday\n");
   for (int day = 0; day < 2; ++day) {
     clock.advance(24h);
     log.write_line("later");
@@ -221,7 +193,7 @@ TEST(C3_SYS_30_FileLog, has_a_file_for_each_day_and_a_line_is_in_that_of_its_own
 }
 
 TEST(C3_SYS_30_FileLog, opens_the_file_anew_where_somebody_has_moved_it) {
-  const scratch in;
+  const temporary_directory in;
   rotating_log log({.directory = in.path()});
   log.write_line("one");
   log.flush().now();
@@ -231,8 +203,8 @@ TEST(C3_SYS_30_FileLog, opens_the_file_anew_where_somebody_has_moved_it) {
   std::filesystem::remove(in / "app.log");
   log.write_line("three");
   log.flush().now();
-  EXPECT_EQ(content_of(in / "moved"), "one\n");
-  EXPECT_EQ(content_of(in / "app.log"), "three\n");
+  EXPECT_EQ(file_content(in / "moved"), "one\n");
+  EXPECT_EQ(file_content(in / "app.log"), "three\n");
 }
 
 bool is_open_here(const std::string& path) {
@@ -245,7 +217,7 @@ bool is_open_here(const std::string& path) {
 
 // What logrotate does: it moves the file, and sends SIGHUP before it compresses it.
 TEST(C3_SYS_30_FileLog, lets_go_of_a_file_that_was_moved_on_a_signal) {
-  const scratch in;
+  const temporary_directory in;
   rotating_log log({.directory = in.path(), .reopen_on = SIGHUP});
   const io::signals harmless({SIGHUP});  // until the log listens
   run_with(1, with_scope([&](scope& s) -> task<> {
@@ -262,12 +234,12 @@ TEST(C3_SYS_30_FileLog, lets_go_of_a_file_that_was_moved_on_a_signal) {
              co_await log.flush();
              writer.cancel();
            }));
-  EXPECT_EQ(content_of(in / "moved"), "one\n");
-  EXPECT_EQ(content_of(in / "app.log"), "two\n");
+  EXPECT_EQ(file_content(in / "moved"), "one\n");
+  EXPECT_EQ(file_content(in / "app.log"), "two\n");
 }
 
 TEST(C3_SYS_30_FileLog, is_shared_by_processes_that_all_change_its_files) {
-  const scratch in;
+  const temporary_directory in;
   const auto each = rounds(400, 8);
   std::vector<pid_t> children;
   for (int source = 0; source < 3; ++source) {
@@ -296,8 +268,8 @@ TEST(C3_SYS_30_FileLog, is_shared_by_processes_that_all_change_its_files) {
 }
 
 TEST(C3_SYS_30_FileLog, tries_again_what_it_could_not_write_and_says_what_it_had_no_room_for) {
-  const scratch in;
-  put(in / "logs", "a file where the directory should be");
+  const temporary_directory in;
+  put_file(in / "logs", "a file where the directory should be");
   std::atomic<int> failures{0};
   rotating_log log(
       {.directory = in / "logs", .max_pending = 100, .retry_after = 1ms, .on_error = [&](const failure& why) {
@@ -315,7 +287,7 @@ TEST(C3_SYS_30_FileLog, tries_again_what_it_could_not_write_and_says_what_it_had
              log.write_line("afterwards");
              writer.cancel();
            }));
-  const auto lines = lines_of(content_of(log.path()));
+  const auto lines = lines_of(file_content(log.path()));
   const auto kept = 20 - log.lost();
   ASSERT_EQ(lines.size(), kept + 2);
   for (std::size_t i = 0; i < kept; ++i) EXPECT_EQ(lines[i], "line number " + std::to_string(10 + i));
@@ -324,20 +296,20 @@ TEST(C3_SYS_30_FileLog, tries_again_what_it_could_not_write_and_says_what_it_had
 }
 
 TEST(C3_SYS_30_FileLog, copies_its_lines_elsewhere) {
-  const scratch in;
+  const temporary_directory in;
   const auto copy = open(in / "console", mode::write).now();
   {
     rotating_log log({.directory = in.path(), .max_size = 8, .flush = true, .copy_to = copy.descriptor()});
     log.write_line("first");
     log.write_line("second");
   }
-  EXPECT_EQ(content_of(in / "console"), "first\nsecond\n");
+  EXPECT_EQ(file_content(in / "console"), "first\nsecond\n");
 }
 
 // C3-SYS-75, a log for machines
 
 TEST(C3_SYS_75_StructuredLog, writes_a_json_object_a_line_to_each_place_that_wants_it) {
-  const scratch in;
+  const temporary_directory in;
   turned_clock clock;
   {
     rotating_log everything({.directory = in.path(), .name = "all"});
@@ -356,13 +328,13 @@ TEST(C3_SYS_75_StructuredLog, writes_a_json_object_a_line_to_each_place_that_wan
   const auto bad = start +
                    "error\",\"message\":\"tricky \\\"text\\\"\\\\\\n\\u0001\uFFFD\",\"a\\nb\":\"\uFFFD\",\"nan\":null,"
                    "\"big\":18446744073709551615}"s;
-  EXPECT_THAT(lines_of(content_of(in / "all.log")),
+  EXPECT_THAT(lines_of(file_content(in / "all.log")),
               ElementsAre(start + "info\",\"message\":\"request\",\"method\":\"GET\",\"status\":200,\"ms\":1.5,"
                                   "\"cached\":false,\"user\":null}"s,
                           bad,
                           start + "warn\",\"message\":\"login\",\"id\":7,\"Authorization\":\"[redacted]\","
                                   "\"password\":\"[redacted]\",\"PASSWORD\":\"[redacted]\"}"s));
-  EXPECT_THAT(lines_of(content_of(in / "errors.log")), ElementsAre(bad));
+  EXPECT_THAT(lines_of(file_content(in / "errors.log")), ElementsAre(bad));
 }
 
 // C3-FS-26 to C3-FS-32, a store of values in files
@@ -378,7 +350,7 @@ std::optional<std::string> text_at(const file_store& store, const std::string& k
 }
 
 TEST(C3_FS_26_FileStore, is_ready_when_it_has_been_opened) {
-  const scratch in;
+  const temporary_directory in;
   run_with(1, [](std::string path) -> task<> {
     auto store = co_await file_store::open(path);
     co_await store.set("key", "value");
@@ -386,13 +358,13 @@ TEST(C3_FS_26_FileStore, is_ready_when_it_has_been_opened) {
     auto found = co_await again.get("key");
     EXPECT_TRUE(found && found->to_string() == "value");
   }(in / "deep/store"));
-  put(in / "file", "");
+  put_file(in / "file", "");
   auto refused = file_store::open(in / "file").try_now();
   EXPECT_FALSE(refused);
 }
 
 TEST(C3_FS_27_FileStore, takes_any_text_for_a_key_and_stays_in_its_directory) {
-  const scratch in;
+  const temporary_directory in;
   const auto store = open_store(in / "store");
   const std::vector<std::string> keys = {
       "", "user:123", "../../etc/passwd", "/", ".", "..", "a b", "A b", "a\0b"s, "ä€😀", "%", "%2F", "con", "\xff\xfe"};
@@ -409,7 +381,7 @@ TEST(C3_FS_27_FileStore, takes_any_text_for_a_key_and_stays_in_its_directory) {
 }
 
 TEST(C3_FS_28_FileStore, lets_values_live_for_a_time) {
-  const scratch in;
+  const temporary_directory in;
   turned_clock clock;
   const auto store = open_store(in / "store", {.max_value = 1000, .now = clock.reader()});
   store.set("short", "1", 60s).now();
@@ -434,7 +406,7 @@ TEST(C3_FS_28_FileStore, lets_values_live_for_a_time) {
 }
 
 TEST(C3_FS_28_FileStore, has_the_old_value_or_the_new_while_others_set_it) {
-  const scratch in;
+  const temporary_directory in;
   run_with(2, [](std::string path) -> task<> {
     auto store = co_await file_store::open(path, {.flush = durability::none});
     co_await store.set("key", std::string(30'000, 'a'));
@@ -457,7 +429,7 @@ TEST(C3_FS_28_FileStore, has_the_old_value_or_the_new_while_others_set_it) {
 }
 
 TEST(C3_FS_29_FileStore, erases_what_is_past_its_time_and_tells_what_was_damaged) {
-  const scratch in;
+  const temporary_directory in;
   turned_clock clock;
   const auto store = open_store(in / "store", {.now = clock.reader()});
   store.set("key", "value", 1s).now();
@@ -470,7 +442,7 @@ TEST(C3_FS_29_FileStore, erases_what_is_past_its_time_and_tells_what_was_damaged
   store.set("good", "value").now();
   for (const auto& damage : {""s, "{\"value\": 1"s, "weir-store 1 0 5 0000000000000000\nvalue"s,
                              "weir-store 1 0 99999 cbf29ce484222325\nvalue"s, "weir-store 1 x"s}) {
-    put(store.path_for("bad"), damage);
+    put_file(store.path_for("bad"), damage);
     auto read = store.get("bad").try_now();
     ASSERT_FALSE(read) << damage;
     EXPECT_TRUE(read.failure().is("ERR_ENCODING_INVALID_ENCODED_DATA"));
@@ -483,7 +455,7 @@ TEST(C3_FS_29_FileStore, erases_what_is_past_its_time_and_tells_what_was_damaged
 
 // One who finds the value past its time must not erase the new one that comes in between.
 TEST(C3_FS_29_FileStore, never_erases_a_value_that_was_just_stored) {
-  const scratch in;
+  const temporary_directory in;
   turned_clock clock;
   run_with(2, [](std::string path, turned_clock& clock) -> task<> {
     auto store = co_await file_store::open(path, {.flush = durability::none, .now = clock.reader()});
@@ -498,7 +470,7 @@ TEST(C3_FS_29_FileStore, never_erases_a_value_that_was_just_stored) {
 }
 
 TEST(C3_FS_30_FileStore, says_whether_there_was_something_to_erase) {
-  const scratch in;
+  const temporary_directory in;
   const auto store = open_store(in / "store");
   store.set("key", "value").now();
   EXPECT_TRUE(store.erase("key").now());
@@ -509,11 +481,11 @@ TEST(C3_FS_30_FileStore, says_whether_there_was_something_to_erase) {
 }
 
 TEST(C3_FS_31_FileStore, clears_all_it_can_and_tells_of_the_rest) {
-  const scratch in;
+  const temporary_directory in;
   const auto store = open_store(in / "store");
   for (int i = 0; i < 20; ++i) store.set("key" + std::to_string(i), "value").now();
   std::filesystem::create_directory(store.path_for("odd"));
-  put(in / "store/README", "not ours");
+  put_file(in / "store/README", "not ours");
   auto report = store.clear().now();
   EXPECT_EQ(report.removed, 20U);
   ASSERT_EQ(report.failures.size(), 1U);
@@ -526,14 +498,14 @@ TEST(C3_FS_31_FileStore, clears_all_it_can_and_tells_of_the_rest) {
 }
 
 TEST(C3_FS_32_FileStore, sweeps_what_is_past_its_time_whatever_else_it_finds) {
-  const scratch in;
+  const temporary_directory in;
   turned_clock clock;
   const auto store = open_store(in / "store", {.now = clock.reader()});
   for (int i = 0; i < 10; ++i) store.set("short" + std::to_string(i), "value", 1s).now();
   for (int i = 0; i < 10; ++i) store.set("long" + std::to_string(i), "value", 10s).now();
-  put(store.path_for("bad"), "not an entry");
-  put(in / "store/.key.entry.0123456789abcdef.tmp", "of a writer that was killed");
-  put(in / "store/.key.entry.fedcba9876543210.tmp", "of one that is at work");
+  put_file(store.path_for("bad"), "not an entry");
+  put_file(in / "store/.key.entry.0123456789abcdef.tmp", "of a writer that was killed");
+  put_file(in / "store/.key.entry.fedcba9876543210.tmp", "of one that is at work");
   std::filesystem::last_write_time(in / "store/.key.entry.0123456789abcdef.tmp",
                                    std::filesystem::file_time_type::clock::now() - 2h);
   clock.advance(5s);
@@ -547,7 +519,7 @@ TEST(C3_FS_32_FileStore, sweeps_what_is_past_its_time_whatever_else_it_finds) {
 
 // C0-FS-26: a cache whose entries live an hour unless told otherwise, and of which nothing is left afterwards
 TEST(C0_FS_26_FileCache, loads_once_for_an_hour_and_leaves_nothing_behind) {
-  const scratch in;
+  const temporary_directory in;
   turned_clock clock;
   run_with(1, [](std::string path, turned_clock& clock) -> task<> {
     auto cache = co_await file_store::open(path, {.ttl = 1h, .flush = durability::none, .now = clock.reader()});
@@ -602,11 +574,11 @@ task<read_records> read_through_gate(std::vector<std::string> paths, std::size_t
 }
 
 TEST(C2_SYS_02_ConcurrentReader, reads_in_order_with_a_limit_and_a_failure_is_its_own) {
-  const scratch in;
+  const temporary_directory in;
   std::vector<std::string> paths;
   for (int i = 0; i < 40; ++i) {
     paths.push_back(in / std::to_string(i));
-    put(paths.back(), "content " + std::to_string(i));
+    put_file(paths.back(), "content " + std::to_string(i));
   }
   std::filesystem::remove(paths[17]);
   for (auto* form : {&read_by_workers, &read_through_gate}) {
@@ -651,7 +623,7 @@ task<std::string> keep_upload(std::string directory, std::string called, std::st
 }
 
 TEST(C2_UP_04_Uploads, of_the_same_name_at_the_same_moment_are_all_kept) {
-  const scratch in;
+  const temporary_directory in;
   std::vector<std::string> kept;
   run_with(3, [](std::string directory, std::vector<std::string>& kept) -> task<> {
     std::vector<int> numbers(40);
@@ -663,14 +635,14 @@ TEST(C2_UP_04_Uploads, of_the_same_name_at_the_same_moment_are_all_kept) {
   }(in.path(), kept));
   EXPECT_EQ(in.names().size(), 41U);
   for (int i = 0; i < 40; ++i) {
-    EXPECT_EQ(content_of(kept[static_cast<std::size_t>(i)]), "upload " + std::to_string(i));
+    EXPECT_EQ(file_content(kept[static_cast<std::size_t>(i)]), "upload " + std::to_string(i));
     EXPECT_THAT(kept[static_cast<std::size_t>(i)], EndsWith("-.._My_photo_.jpg"));
   }
-  EXPECT_EQ(content_of(kept[40]), "no name");
+  EXPECT_EQ(file_content(kept[40]), "no name");
 }
 
 TEST(C2_UP_03_Uploads, have_a_directory_that_many_make_at_once) {
-  const scratch in;
+  const temporary_directory in;
   run_with(3, [](std::string path) -> task<> {
     std::vector<task<file_store>> all_at_once;
     for (int i = 0; i < 20; ++i) {
@@ -729,9 +701,9 @@ class config_follower {
 };
 
 TEST(C0_FS_10_ConfigReload, follows_a_file_that_is_replaced_again_and_again) {
-  const scratch in;
+  const temporary_directory in;
   const auto path = in / "config";
-  put(path, "number=1");
+  put_file(path, "number=1");
   run_with(1, [](std::string path) -> task<> {
     config_follower config(path);
     const auto until = [&](auto reached) -> task<> {
@@ -746,7 +718,7 @@ TEST(C0_FS_10_ConfigReload, follows_a_file_that_is_replaced_again_and_again) {
         co_await write_file_atomic(path, text, {.flush = durability::none});
         co_await until([&] { return config.value == n; });
       }
-      put(path, "number=100");  // in place
+      put_file(path, "number=100");  // in place
       co_await until([&] { return config.value == 100; });
       co_await write_file_atomic(path, "nonsense"s);
       co_await until([&] { return config.errors == 1; });

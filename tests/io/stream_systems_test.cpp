@@ -37,11 +37,6 @@ using namespace std::chrono_literals;
 using namespace weir::testing;
 using ints = std::vector<int>;
 
-template <class T>
-T run_virtually(task<T> main) {
-  return runtime(virtual_time()).block_on(std::move(main));
-}
-
 generator<int> count_to(int last) {
   for (int i = 1; i <= last; ++i) co_yield i;
 }

@@ -1,35 +1,21 @@
-// tests/support/file_tree.hpp: a directory of a test's own with whatever files the test wants, gone afterwards; and
-// what a test has to do as somebody who may not do everything.
+// tests/support/file_tree.hpp: a directory of a test's own with whatever files the test wants, gone afterwards.
 #pragma once
 
-#include <gtest/gtest.h>
+#include <tests/support/files.hpp>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 namespace weir::testing {
 
 class file_tree {
  public:
-  file_tree() : root_((std::filesystem::temp_directory_path() / "weir-tree-XXXXXX").string()) {
-    if (::mkdtemp(root_.data()) == nullptr) throw std::system_error(errno, std::generic_category(), root_);
-  }
-  file_tree(const file_tree&) = delete;
-  file_tree& operator=(const file_tree&) = delete;
-  ~file_tree() { static_cast<void>(std::system(("rm -rf '" + root_ + "'").c_str())); }
-
-  const std::string& root() const noexcept { return root_; }
-  std::string operator()(std::string_view name) const { return root_ + '/' + std::string(name); }
+  const std::string& root() const noexcept { return place_.path(); }
+  std::string operator()(std::string_view name) const { return place_ / name; }
 
   /// Makes a file, and the directories above it.
   void write(std::string_view name, std::string_view content = "") const {
@@ -55,28 +41,7 @@ class file_tree {
   }
 
  private:
-  std::string root_;
+  temporary_directory place_;
 };
-
-/// How many descriptors the process has.
-inline std::size_t open_descriptors() {
-  auto all = std::filesystem::directory_iterator("/proc/self/fd");
-  return static_cast<std::size_t>(std::distance(begin(all), end(all))) - 1;
-}
-
-/// Runs `function` in a process of its own, for root as nobody, and expects that no expectation in it fails.
-template <class F>
-void as_nobody(F function) {
-  const auto child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    const bool dropped = ::geteuid() != 0 || (::setgid(65534) == 0 && ::setuid(65534) == 0);
-    if (dropped) function();
-    std::_Exit(dropped && !::testing::Test::HasFailure() ? 0 : 1);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_EQ(status, 0);
-}
 
 }  // namespace weir::testing

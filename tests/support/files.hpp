@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weir::testing {
 
@@ -37,6 +39,14 @@ class temporary_directory {
 
   const std::string& path() const noexcept { return path_; }
   std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
+
+  /// What is in it, in order.
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const auto& each : std::filesystem::directory_iterator(path_)) all.push_back(each.path().filename().string());
+    std::sort(all.begin(), all.end());
+    return all;
+  }
 
  private:
   std::string path_;
@@ -90,6 +100,21 @@ inline constexpr unsigned nobody = 65534;
 
 /// Only root can: gives up all rights of this process.
 inline bool become_nobody() { return ::setgroups(0, nullptr) == 0 && ::setgid(nobody) == 0 && ::setuid(nobody) == 0; }
+
+/// Runs `body` in a process of its own, for root as nobody, and expects that all it expects is so.
+template <class F>
+void as_nobody(F body) {
+  EXPECT_TRUE(in_child([&] {
+    if (::geteuid() == 0 && !become_nobody()) std::_Exit(1);
+    body();
+  }));
+}
+
+/// How many descriptors the process has.
+inline std::size_t open_descriptors() {
+  auto all = std::filesystem::directory_iterator("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all))) - 1;
+}
 
 inline bool is_root() { return ::geteuid() == 0; }
 

@@ -5,6 +5,7 @@
 
 #include <weir/core/backend.hpp>
 #include <weir/core/runtime.hpp>
+#include <weir/core/task.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -13,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace weir::testing {
@@ -110,6 +112,12 @@ inline runtime_options virtual_time(unsigned workers = 1) {
   options.stall_after = std::chrono::milliseconds(0);
   options.make_backend = virtual_backend::make;
   return options;
+}
+
+/// Runs `main` on one worker whose clock moves only when everybody waits.
+template <class T>
+T run_virtually(task<T> main) {
+  return runtime(virtual_time()).block_on(std::move(main));
 }
 
 }  // namespace weir::testing
