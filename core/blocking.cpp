@@ -62,7 +62,9 @@ struct blocking_pool::thread_state {
 };
 
 blocking_pool::blocking_pool(unsigned threads, std::size_t queue) noexcept
-    : limit_(threads), few_(std::clamp(std::thread::hardware_concurrency() / 2, 1U, threads)), queue_limit_(queue) {}
+    : limit_(std::max(threads, 1U)),
+      few_(std::clamp(std::thread::hardware_concurrency() / 2, 1U, limit_)),
+      queue_limit_(queue) {}
 
 blocking_pool::~blocking_pool() {
   {
