@@ -485,6 +485,13 @@ class look_mark {
   std::string_view key_;
 };
 
+task<lookup_answer> look_at_disk(const detail::static_lookup& in, const wanted_path& wanted,
+                                 std::shared_ptr<const resource> known) {
+  auto at_once = in.look_up_here(wanted.relative, wanted.slash, known);
+  if (at_once) co_return std::move(*at_once);
+  co_return co_await in.look_up(wanted.relative, wanted.slash, std::move(known));
+}
+
 task<lookup_answer> look_up(state_ptr in, const wanted_path& wanted) {
   auto key = wanted.relative;
   if (wanted.slash) key += '/';
@@ -496,7 +503,7 @@ task<lookup_answer> look_up(state_ptr in, const wanted_path& wanted) {
   }
   in->looked_up.fetch_add(1, std::memory_order_relaxed);
   const look_mark mark(in->cache, key);
-  auto answer = co_await in->lookup.look_up(wanted.relative, wanted.slash, known.what);
+  auto answer = co_await look_at_disk(in->lookup, wanted, known.what);
   if (answer.what && answer.what->may_be_kept) {
     in->cache.put(key, answer.what, known.generation, began);
   } else if (known.what) {

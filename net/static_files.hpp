@@ -58,7 +58,7 @@ struct static_files_options {
   std::chrono::seconds max_age = std::chrono::seconds(0);
   bool immutable = false;
   /// Cache-Control by the path below the root and the type; empty: none is sent. Takes the place of the two above. It
-  /// is called on threads of the blocking pool, by several at once.
+  /// is called on any thread, by several at once.
   std::function<std::string(std::string_view path, std::string_view type)> cache_control = {};
   /// Of a file whose type is worth compressing, "name.br", "name.zst" or "name.gz" beside it is sent to who accepts it,
   /// unless it is older than the file.

@@ -52,19 +52,29 @@ int open_without_links(int root, const std::string& path, int flags) noexcept {
   }
 }
 
-// @return a descriptor, or a negative errno
-int open_below(int root, const std::string& path, int flags, symlink_policy links) noexcept {
-  if (links == symlink_policy::always) {
-    return static_cast<int>(fs::detail::without_signals([&] { return ::openat(root, path.c_str(), flags); }));
-  }
+// Which disk a look may wait for.
+enum class patience : std::uint8_t {
+  none,  ///< only what the kernel has in memory (RESOLVE_CACHED): for a worker
+  any,
+};
+
+// @return a descriptor, or a negative errno; -EAGAIN without patience where that takes some
+int open_below(int root, const std::string& path, int flags, symlink_policy links, patience wait) noexcept {
   open_how how = {};
   how.flags = static_cast<std::uint64_t>(flags);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  if (links != symlink_policy::always) how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
   if (links == symlink_policy::never) how.resolve |= RESOLVE_NO_SYMLINKS;
-  long opened = -EAGAIN;  // a rename on the way that the kernel could not settle
-  for (int i = 0; i < attempts && opened == -EAGAIN; ++i) {
+  if (wait == patience::none) how.resolve |= RESOLVE_CACHED;
+  if (how.resolve == 0) {
+    return static_cast<int>(fs::detail::without_signals([&] { return ::openat(root, path.c_str(), flags); }));
+  }
+  const int most = wait == patience::none ? 1 : attempts;
+  long opened = -EAGAIN;  // with patience: a rename on the way that the kernel could not settle
+  for (int i = 0; i < most && opened == -EAGAIN; ++i) {
     opened = fs::detail::without_signals([&] { return ::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how); });
   }
+  const bool unknown = opened == -ENOSYS || opened == -EPERM || opened == -EINVAL;
+  if (wait == patience::none && unknown) return -EAGAIN;
   if (opened != -ENOSYS && opened != -EPERM) return static_cast<int>(opened);
   return open_without_links(root, path, flags);
 }
@@ -198,10 +208,13 @@ std::string page_of(std::string_view path, const std::vector<listed>& entries, b
 
 // ---- one look
 
+// The status of a look that would have had to wait for the disk.
+constexpr int would_wait = 0;
+
 // A root with one path below it. Lives for one call.
 class look {
  public:
-  look(const static_lookup& in, int root, const fs::stop_flag& stop) : in_(in), root_(root), stop_(stop) {}
+  look(const static_lookup& in, int root, const fs::stop_flag* stop) : in_(in), root_(root), stop_(stop) {}
 
   lookup_answer at(const std::string& relative, bool slash, const std::shared_ptr<const resource>& known) {
     version_of_file found;
@@ -217,12 +230,16 @@ class look {
       if (outcome == 200 && index.stat.is_file()) return complete(path, std::move(index), known);
       if (outcome != 200 && outcome != 404) return {.status = outcome};
     }
-    return in_.options.listing ? list(relative, found.file.descriptor()) : lookup_answer();
+    if (!in_.options.listing) return {};
+    return wait() == patience::none ? lookup_answer{.status = would_wait} : list(relative, found.file.descriptor());
   }
 
  private:
+  patience wait() const { return stop_ == nullptr ? patience::none : patience::any; }
+
   int open(const std::string& path, version_of_file& into) {
-    const int opened = open_below(root_, path, file_flags, in_.options.symlinks);
+    const int opened = open_below(root_, path, file_flags, in_.options.symlinks, wait());
+    if (opened == -EAGAIN && wait() == patience::none) return would_wait;
     if (opened < 0) return status_of(-opened);
     into.file = fs::file(io::descriptor(opened));
     auto stat = fs::detail::stat_descriptor(opened, {});
@@ -238,23 +255,32 @@ class look {
     const auto named = in_.types.of_name(path);
     const auto bare = named.empty() ? std::string_view(options.default_type) : named;
     made->versions.push_back(std::move(file));
-    if (options.precompressed && is_compressible(bare)) add_siblings(path, made->versions);
+    if (options.precompressed && is_compressible(bare) && !add_siblings(path, made->versions)) {
+      return {.status = would_wait};
+    }
     if (known && is_unchanged(*made, *known)) return {.status = 200, .what = known};
-    read_small(*made);
+    if (is_small(*made)) {
+      if (wait() == patience::none) return {.status = would_wait};
+      read_all(*made);
+    }
     for (auto& each : made->versions) describe(each, options.etag);
     made->type = with_charset(bare);
     made->cache_control = cache_control(path, made->type);
     return {.status = 200, .what = std::move(made)};
   }
 
-  void add_siblings(const std::string& path, std::vector<version_of_file>& versions) {
+  // @return false if that takes patience
+  bool add_siblings(const std::string& path, std::vector<version_of_file>& versions) {
     for (std::size_t i = 0; i < codings.size(); ++i) {
       version_of_file sibling;
-      if (open(path + std::string(sibling_suffixes[i]), sibling) != 200) continue;
+      const int status = open(path + std::string(sibling_suffixes[i]), sibling);
+      if (status == would_wait) return false;
+      if (status != 200) continue;
       if (!sibling.stat.is_file() || sibling.stat.mtime < versions.front().stat.mtime) continue;
       sibling.coding = codings[i];
       versions.push_back(std::move(sibling));
     }
+    return true;
   }
 
   static bool is_unchanged(const resource& now, const resource& before) {
@@ -264,12 +290,14 @@ class look {
                       });
   }
 
-  void read_small(resource& made) const {
+  bool is_small(const resource& made) const {
     const auto& options = in_.options;
-    if (options.cache_bytes == 0 || options.cache_entries == 0) return;
-    const bool small = std::all_of(made.versions.begin(), made.versions.end(),
-                                   [&](const auto& each) { return each.stat.size <= options.cache_file; });
-    if (!small) return;
+    if (options.cache_bytes == 0 || options.cache_entries == 0) return false;
+    return std::all_of(made.versions.begin(), made.versions.end(),
+                       [&](const auto& each) { return each.stat.size <= options.cache_file; });
+  }
+
+  static void read_all(resource& made) {
     made.may_be_kept = true;
     for (auto& each : made.versions) {
       each.in_memory = read_into_memory(each);
@@ -287,7 +315,7 @@ class look {
   // Of an entry: its size, and whether it is a directory; nothing for what would not be served.
   std::optional<listed> entry(const std::string& relative, std::string_view name) const {
     const auto path = relative.empty() ? std::string(name) : fmt::format("{}/{}", relative, name);
-    const io::descriptor at(open_below(root_, path, O_PATH | O_CLOEXEC, in_.options.symlinks));
+    const io::descriptor at(open_below(root_, path, O_PATH | O_CLOEXEC, in_.options.symlinks, patience::any));
     if (at.get() < 0) return {};
     const auto stat = fs::detail::stat_descriptor(at.get(), {});
     if (!stat || (!stat->is_file() && !stat->is_directory())) return {};
@@ -307,7 +335,7 @@ class look {
       const std::string_view name = next->d_name;
       if (name == "." || name == "..") continue;
       if (name.starts_with('.') && in_.options.dotfiles != dotfile_policy::allow) continue;
-      if (stop_.requested()) break;
+      if (stop_ != nullptr && stop_->requested()) break;
       all = entries.size() < in_.options.max_listing;
       if (!all) break;
       if (auto made = entry(relative, name)) entries.push_back(std::move(*made));
@@ -320,7 +348,7 @@ class look {
 
   const static_lookup& in_;
   int root_;
-  const fs::stop_flag& stop_;
+  const fs::stop_flag* stop_;  // null: there is no patience
 };
 
 }  // namespace
@@ -344,26 +372,38 @@ static_lookup::static_lookup(std::vector<std::string> given, static_files_option
   for (const auto& root : roots) fs::open(root, {O_PATH | O_DIRECTORY}).now();
 }
 
+// @param stop null: without patience
+lookup_answer static_lookup::look_at_roots(const std::string& relative, bool slash,
+                                           const std::shared_ptr<const resource>& known,
+                                           const fs::stop_flag* stop) const {
+  const auto wait = stop == nullptr ? patience::none : patience::any;
+  lookup_answer answer;
+  for (const auto& root : roots) {
+    const int opened = open_below(AT_FDCWD, root, O_PATH | O_DIRECTORY | O_CLOEXEC, symlink_policy::always, wait);
+    if (opened == -EAGAIN && wait == patience::none) return {.status = would_wait};
+    if (opened < 0) {
+      answer.status = status_of(-opened);
+      if (answer.status == 404) continue;
+      return answer;
+    }
+    const io::descriptor at(opened);
+    answer = look(*this, at.get(), stop).at(relative, slash, known);
+    if (answer.status != 404) break;
+  }
+  return answer;
+}
+
+std::optional<lookup_answer> static_lookup::look_up_here(const std::string& relative, bool slash,
+                                                         const std::shared_ptr<const resource>& known) const {
+  auto answer = look_at_roots(relative, slash, known, nullptr);
+  return answer.status == would_wait ? std::nullopt : std::optional(std::move(answer));
+}
+
 fs::call<lookup_answer> static_lookup::look_up(std::string relative, bool slash,
                                                std::shared_ptr<const resource> known) const {
   return {"openat2",
-          [this, relative = std::move(relative), slash,
-           known = std::move(known)](const fs::stop_flag& stop) -> result<lookup_answer> {
-            lookup_answer answer;
-            for (const auto& root : roots) {
-              const long opened =
-                  fs::detail::without_signals([&] { return ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC); });
-              if (opened < 0) {
-                answer.status = status_of(static_cast<int>(-opened));
-                if (answer.status == 404) continue;
-                return answer;
-              }
-              const io::descriptor at(static_cast<int>(opened));
-              answer = look(*this, at.get(), stop).at(relative, slash, known);
-              if (answer.status != 404) break;
-            }
-            return answer;
-          }};
+          [this, relative = std::move(relative), slash, known = std::move(known)](const fs::stop_flag& stop)
+              -> result<lookup_answer> { return look_at_roots(relative, slash, known, &stop); }};
 }
 
 }  // namespace weir::net::http::detail

@@ -1,5 +1,6 @@
 // net/static_lookup.hpp: what a path below the roots leads to: a file with its compressed siblings, a directory, a
-// refusal. All that asks the disk is in one call to a blocking thread. Private to net.
+// refusal. What the kernel has in memory is asked for at once; else all that asks the disk is in one call to a blocking
+// thread. Private to net.
 #pragma once
 
 #include <weir/fs/call.hpp>
@@ -10,6 +11,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,9 +59,18 @@ class static_lookup {
   /// This object must outlive the await.
   fs::call<lookup_answer> look_up(std::string relative, bool slash, std::shared_ptr<const resource> known) const;
 
+  /// The same on this thread, as far as the kernel has all of it in memory. Nothing if it has not, or if the disk would
+  /// have to be read: small files that are not known, listings.
+  std::optional<lookup_answer> look_up_here(const std::string& relative, bool slash,
+                                            const std::shared_ptr<const resource>& known) const;
+
   std::vector<std::string> roots;
   static_files_options options;
   const mime_types& types;
+
+ private:
+  lookup_answer look_at_roots(const std::string& relative, bool slash, const std::shared_ptr<const resource>& known,
+                              const fs::stop_flag* stop) const;
 };
 
 }  // namespace weir::net::http::detail
