@@ -4,6 +4,8 @@
 
 #include <weir/core/buffer.hpp>
 #include <weir/core/time.hpp>
+#include <weir/fs/path.hpp>
+#include <weir/fs/watcher.hpp>
 #include <weir/net/http_conditions.hpp>
 #include <weir/net/static_lookup.hpp>
 
@@ -25,6 +27,7 @@
 namespace weir::net::http {
 namespace {
 
+using namespace std::chrono_literals;
 using detail::lookup_answer;
 using detail::resource;
 using detail::version_of_file;
@@ -543,6 +546,47 @@ task<int> serve_path(state_ptr in, const request& req, response& res) {
   co_return 0;
 }
 
+// ---- changes
+
+void forget_in(static_files::state& in, std::string_view path) {
+  in.cache.drop(path);
+  const auto slash = path.rfind('/');
+  in.cache.drop(slash == std::string_view::npos ? std::string_view("/") : path.substr(0, slash + 1));
+  for (const auto suffix : detail::sibling_suffixes) {
+    if (path.ends_with(suffix)) in.cache.drop(path.substr(0, path.size() - suffix.size()));
+  }
+}
+
+void forget_below(static_files::state& in, const std::vector<std::string>& roots, std::string_view path) {
+  for (const auto& root : roots) {
+    if (path.size() > root.size() + 1 && path.starts_with(root) && path[root.size()] == '/') {
+      forget_in(in, path.substr(root.size() + 1));
+    }
+  }
+}
+
+task<void> follow(state_ptr in) {
+  std::vector<std::string> roots;
+  for (const auto& each : in->lookup.roots) roots.push_back(path::resolve(each));
+  fs::watcher_options options;
+  options.always_stat = false;
+  options.atomic = false;
+  options.attributes = true;
+  options.quiet = {.add = 0ms, .change = 0ms, .unlink = 0ms, .add_dir = 0ms, .unlink_dir = 0ms, .rename = 0ms};
+  fs::watcher watching(roots, options);
+  while (auto event = co_await watching.next()) {
+    using kind = fs::watch_kind;
+    // What was read before the watch was complete may have changed unseen.
+    const bool may_be_anything = event->is_directory() || event->kind == kind::ready || event->kind == kind::error;
+    if (may_be_anything) {
+      in->cache.clear();
+      continue;
+    }
+    forget_below(*in, roots, event->path);
+    if (event->kind == kind::rename) forget_below(*in, roots, event->from);
+  }
+}
+
 bool reads(const request& req) { return req.method() == method::get || req.method() == method::head; }
 
 task<void> serve_all(state_ptr in, request& req, response& res) {
@@ -571,16 +615,11 @@ task<void> static_files::operator()(request& req, response& res) const { return 
 
 task<bool> static_files::try_serve(request& req, response& res) const { return serve_what_is_there(state_, req, res); }
 
-void static_files::forget(std::string_view path) const {
-  state_->cache.drop(path);
-  const auto slash = path.rfind('/');
-  state_->cache.drop(slash == std::string_view::npos ? std::string_view("/") : path.substr(0, slash + 1));
-  for (const auto suffix : detail::sibling_suffixes) {
-    if (path.ends_with(suffix)) state_->cache.drop(path.substr(0, path.size() - suffix.size()));
-  }
-}
+void static_files::forget(std::string_view path) const { forget_in(*state_, path); }
 
 void static_files::forget_all() const { state_->cache.clear(); }
+
+task<void> static_files::follow_changes() const { return follow(state_); }
 
 static_files_statistics static_files::statistics() const {
   static_files_statistics all;

@@ -70,7 +70,7 @@ struct static_files_options {
   std::size_t cache_entries = 4096;
   std::size_t cache_file = std::size_t{256} * 1024;  ///< larger files are read for each answer
   /// How long a file in memory is taken to be as on the disk, without a look. 0: a look for each request;
-  /// milliseconds::max(): none ever, for use with `forget`.
+  /// milliseconds::max(): none ever, for use with `forget` or `follow_changes`.
   std::chrono::milliseconds revalidate = std::chrono::seconds(1);
   /// Bytes that answers from the disk may hold in all; beyond it they go in pieces of 64 KiB instead of 512 KiB.
   std::size_t send_memory = std::size_t{64} * 1024 * 1024;
@@ -114,6 +114,10 @@ class static_files {
   /// directory's index. Any thread.
   void forget(std::string_view path) const;
   void forget_all() const;
+
+  /// Watches the roots and forgets what changes there, until it is cancelled: to run beside the server, with a long
+  /// `revalidate`. Changes are seen as soon as the kernel tells of them. @throws weir::error EMFILE
+  task<void> follow_changes() const;
 
   /// Any thread.
   static_files_statistics statistics() const;

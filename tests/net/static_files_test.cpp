@@ -2,7 +2,9 @@
 // and what becomes of files that change meanwhile; with raw requests, and with curl where it is installed.
 #include <weir/net/static_files.hpp>
 
+#include <weir/core/combine.hpp>
 #include <weir/core/error.hpp>
+#include <weir/core/event.hpp>
 #include <weir/net/http_conditions.hpp>
 
 #include <tests/support/files.hpp>
@@ -742,6 +744,39 @@ TEST(StaticFileCache, sees_changes_after_a_while) {
   auto client = s.server().connect();
   const auto until = std::chrono::steady_clock::now() + 20s;
   while (client.ask(ask_for("/hello.txt")).body != "changed") ASSERT_LT(std::chrono::steady_clock::now(), until);
+}
+
+TEST(StaticFileCache, follows_changes) {
+  site s({.revalidate = std::chrono::milliseconds::max()});
+  weir::event stop;
+  std::thread following([&] {
+    testing::run_with(1, [](const static_files& files, weir::event& until) -> task<void> {
+      co_await race(files.follow_changes(), until.wait());
+    }(s.files(), stop));
+  });
+  auto client = s.server().connect();
+  for (int i = 0; i < 3; ++i) {  // the first may be seen because the watch has begun meanwhile
+    warm_up(s, "/hello.txt");
+    warm_up(s, "/dir/");
+    s.put("hello.txt", "version " + std::to_string(i));
+    s.put("dir/new", "");
+    std::filesystem::rename(s / "dir/new", s / "dir/index.html");
+    const auto until = std::chrono::steady_clock::now() + 20s;
+    while (client.ask(ask_for("/hello.txt")).body != "version " + std::to_string(i)) {
+      if (std::chrono::steady_clock::now() > until) break;
+    }
+    while (!client.ask(ask_for("/dir/")).body.empty()) {
+      if (std::chrono::steady_clock::now() > until) break;
+    }
+    EXPECT_LT(std::chrono::steady_clock::now(), until);
+    s.put("dir/index.html", "<p>index</p>");
+    while (client.ask(ask_for("/dir/")).body.empty()) {
+      if (std::chrono::steady_clock::now() > until) break;
+    }
+    EXPECT_LT(std::chrono::steady_clock::now(), until);
+  }
+  stop.set();
+  following.join();
 }
 
 TEST(StaticFileCache, stays_within_its_limits) {
