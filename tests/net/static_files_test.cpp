@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
+#include <initializer_list>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -39,9 +40,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace std::string_literals;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::http_client;
 using testing::http_reply;
 using ::testing::Not;
 using testing::put_file;
@@ -51,6 +50,12 @@ using testing::temporary_directory;
 
 std::string ask_for(std::string_view path, std::string_view more = "", std::string_view method = "GET") {
   return std::string(method) + " " + std::string(path) + " HTTP/1.1\r\nHost: a\r\n" + std::string(more) + "\r\n";
+}
+
+std::string join(std::initializer_list<std::string_view> parts) {
+  std::string all;
+  for (auto each : parts) all += each;
+  return all;
 }
 
 /// Bytes that tell where they stand.
@@ -69,8 +74,8 @@ void set_time(const std::string& path, std::int64_t second) {
 /// A directory with some files, a server of it, and a connection.
 class site {
  public:
-  explicit site(static_files_options options = {}, server_options server = {})
-      : files_(in_.path(), prepared(in_, std::move(options))), server_(files_, std::move(server)) {}
+  explicit site(const static_files_options& options = {}, const server_options& server = {})
+      : files_(prepared(in_).path(), options), server_(files_, server) {}
 
   const temporary_directory& directory() const { return in_; }
   std::string operator/(std::string_view name) const { return in_ / name; }
@@ -87,7 +92,7 @@ class site {
   }
 
  private:
-  static static_files_options prepared(const temporary_directory& in, static_files_options options) {
+  static const temporary_directory& prepared(temporary_directory& in) {
     put_file(in / "hello.txt", "Hello, World!");
     put_file(in / "empty.txt", "");
     put_file(in / "page.html", "<p>page</p>");
@@ -99,7 +104,7 @@ class site {
     std::filesystem::create_directories(in / ".git");
     put_file(in / ".git/config", "secret");
     set_time(in / "hello.txt", 784111777);
-    return options;
+    return in;
   }
 
   temporary_directory in_;
@@ -322,9 +327,9 @@ TEST(StaticFiles, never_lie_outside_of_the_root) {
   const std::string slashes[] = {"/", "%2f", "%2F", "//"};
   for (const auto& dot : dots) {
     for (const auto& slash : slashes) {
-      const auto rest = slash + outside.path().substr(outside.path().rfind('/') + 1) + "/secret";
-      for (const auto& path :
-           {"/" + dot + rest, "/dir" + slash + dot + slash + dot + rest, "/dir/sub/../../" + dot + rest}) {
+      const auto rest = join({slash, outside.path().substr(outside.path().rfind('/') + 1), "/secret"});
+      for (const auto& path : {join({"/", dot, rest}), join({"/dir", slash, dot, slash, dot, rest}),
+                               join({"/dir/sub/../../", dot, rest})}) {
         const auto reply = s.get(path);
         EXPECT_EQ(reply.status, 403) << path;
         EXPECT_THAT(reply.body, Not(HasSubstr("secret"))) << path;
@@ -579,8 +584,8 @@ TEST(StaticFiles, are_sent_in_several_parts) {
     ASSERT_THAT(type, StartsWith("multipart/byteranges; boundary="));
     const auto boundary = "\r\n--" + type.substr(type.find('=') + 1);
     const auto line = "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes ";
-    EXPECT_EQ(reply.body, boundary + line + "0-4/13\r\n\r\nHello" + boundary + line + "7-12/13\r\n\r\nWorld!" +
-                              boundary + "--\r\n");
+    EXPECT_EQ(reply.body, join({boundary, line, "0-4/13\r\n\r\nHello", boundary, line, "7-12/13\r\n\r\nWorld!",
+                                boundary, "--\r\n"}));
     EXPECT_EQ(client.ask(ask_for("/hello.txt")).body, "Hello, World!");
   }
 }
@@ -802,22 +807,23 @@ TEST(StaticFileCache, stays_within_its_limits) {
 
 TEST(StaticFileCache, serves_many_connections_on_several_workers) {
   temporary_directory in;
-  for (int i = 0; i < 8; ++i) put_file(in / ("f" + std::to_string(i)), std::string(1000 + i, 'a' + i));
+  const auto content = [](std::size_t i) { return std::string(1000 + i, "abcdefgh"[i]); };
+  for (std::size_t i = 0; i < 8; ++i) put_file(in / ("f" + std::to_string(i)), content(i));
   const static_files files(in.path(), {.cache_entries = 4, .revalidate = 1ms});
   running_server server(files, {}, 3);
   std::atomic<int> wrong{0};
-  std::vector<std::thread> clients;
-  for (int c = 0; c < 4; ++c) {
-    clients.emplace_back([&, c] {
+  const auto ask_often = [&](std::size_t step) {
+    return std::thread([&, step] {
       auto client = server.connect();
-      for (int i = 0; i < 300; ++i) {
-        const int which = (i * (c + 1)) % 8;
+      for (std::size_t i = 0; i < 300; ++i) {
+        const auto which = i * step % 8;
         const auto reply = client.ask(ask_for("/f" + std::to_string(which)));
-        if (reply.body != std::string(1000 + which, 'a' + which)) wrong.fetch_add(1);
+        if (reply.body != content(which)) wrong.fetch_add(1);
         if (i % 50 == 0) files.forget("f" + std::to_string(which));
       }
     });
-  }
+  };
+  std::thread clients[] = {ask_often(1), ask_often(2), ask_often(3), ask_often(4)};
   for (auto& each : clients) each.join();
   EXPECT_EQ(wrong.load(), 0);
   EXPECT_LE(files.statistics().entries, 4u);
@@ -828,8 +834,8 @@ TEST(StaticFileCache, serves_many_connections_on_several_workers) {
 TEST(StaticFiles, that_become_shorter_cut_the_connection) {
   std::atomic<int> reports{0};
   server_options options;
-  options.on_error = [&](const request&, std::exception_ptr) { reports.fetch_add(1); };
-  site s({.send_memory = 1}, std::move(options));
+  options.on_error = [&](const request&, const std::exception_ptr&) { reports.fetch_add(1); };
+  site s({.send_memory = 1}, options);
   constexpr std::size_t size = 64 * 1024 * 1024;
   s.put("big.bin", "");
   ASSERT_EQ(::truncate((s / "big.bin").c_str(), size), 0);
