@@ -487,9 +487,9 @@ class readable_state final : public stream_core {
     if (!got) {
       if (!(got.failure().is_cancelled() && source_->cancel_safe()))
         conclude(got.failure().exception(), outcome::destroyed);
-      // What a source says that was destroyed meanwhile is not the reason; least of all `cancelled` if nobody did that.
-      bool stopped = got.failure().is_cancelled() && (co_await weir::detail::this_fiber{}).must_stop();
-      if (closed() && !stopped) std::rethrow_exception(why_closed());
+      // A source that was destroyed meanwhile may say `cancelled`; that is nothing to tell a reader who was not.
+      bool told_to_stop = (co_await weir::detail::this_fiber{}).must_stop();
+      if (closed() && got.failure().is_cancelled() && !told_to_stop) std::rethrow_exception(why_closed());
       got.failure().rethrow();
     }
     waiter_list woken;
