@@ -1,11 +1,10 @@
 // perf/core/worker_bench.cpp: what two workers cost one another: a task woken on the other worker, work that is
 // stolen, spawns from two sides; and the memory of a task that waits. Wants two CPUs.
-#include "perf/resident.hpp"
 #include "bench.hpp"
+#include "perf/resident.hpp"
 
 #include <weir/core/event.hpp>
 #include <weir/core/loop.hpp>
-
 
 namespace {
 

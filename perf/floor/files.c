@@ -249,7 +249,10 @@ static unsigned first_count;
 static int create_small(struct lane* l, struct io_uring_sqe* s) {
   switch (l->step) {
     case 0: io_uring_prep_openat(s, AT_FDCWD, first[l->at], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); return 1;
-    case 1: l->fd = l->answer; io_uring_prep_write(s, l->fd, l->memory, 1024, 0); return 1;
+    case 1:
+      l->fd = l->answer;
+      io_uring_prep_write(s, l->fd, l->memory, 1024, 0);
+      return 1;
     case 2: io_uring_prep_close(s, l->fd); return 1;
     default: return 0;
   }
@@ -258,7 +261,10 @@ static int create_small(struct lane* l, struct io_uring_sqe* s) {
 static int read_small(struct lane* l, struct io_uring_sqe* s) {
   switch (l->step) {
     case 0: io_uring_prep_openat(s, AT_FDCWD, first[l->at], O_RDONLY | O_CLOEXEC, 0); return 1;
-    case 1: l->fd = l->answer; io_uring_prep_read(s, l->fd, l->memory, PAGE, 0); return 1;
+    case 1:
+      l->fd = l->answer;
+      io_uring_prep_read(s, l->fd, l->memory, PAGE, 0);
+      return 1;
     case 2: io_uring_prep_read(s, l->fd, l->memory, PAGE, 1024); return 1;
     case 3: io_uring_prep_close(s, l->fd); return 1;
     default: return 0;
@@ -374,8 +380,8 @@ static void storm_part(void) {
 }
 
 static void open_ring(void) {
-  struct io_uring_params p = {.flags = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER |
-                                       IORING_SETUP_DEFER_TASKRUN};
+  struct io_uring_params p = {.flags =
+                                  IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN};
   int failed = io_uring_queue_init_params(256, &ring, &p);
   if (failed < 0) errno = -failed, die("io_uring");
   io_uring_register_ring_fd(&ring);

@@ -1,5 +1,5 @@
-// peers/uv_files.c: libuv's column in the table of files (see ../files.py): uv_fs_* on its 4 threads, 64 at a time. Rests
-// on libuv 1.44 (libuv1-dev).
+// peers/uv_files.c: libuv's column in the table of files (see ../files.py): uv_fs_* on its 4 threads, 64 at a time.
+// Rests on libuv 1.44 (libuv1-dev).
 //
 //   uv_files rand|seq|small|storm      in the directory WEIR_PERF_DIR, else /tmp
 #define _GNU_SOURCE
