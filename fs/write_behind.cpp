@@ -73,8 +73,7 @@ void write_behind::fail() const { throw os_error(error_, "write", file_.path());
 void write_behind::take_batch() {
   batch_.clear();
   while (!queue_.empty() && batch_.size() < most_pieces) {
-    batch_.push_back(std::move(queue_.front()));
-    queue_.pop_front();
+    batch_.push_back(queue_.pop_front());
   }
 }
 

@@ -7,10 +7,10 @@
 #include <weir/core/buffer.hpp>
 #include <weir/core/event.hpp>
 #include <weir/fs/file.hpp>
+#include <weir/io/stream_core.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,7 +51,7 @@ class write_behind final : public std::enable_shared_from_this<write_behind>, pr
   const std::size_t limit_;
 
   std::mutex mutex_;
-  std::deque<buffer> queue_;
+  io::streams::chunk_ring<buffer> queue_;
   std::size_t queued_ = 0;  // bytes, with those that are being written
   int error_ = 0;
   bool working_ = false;

@@ -105,9 +105,23 @@ class test_file {
   std::string name_ = bench_file();
 };
 
-void count_bytes(benchmark::State& state) {
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(total));
-}
+/// Reports bytes per second and what was allocated on the heap for each chunk since it was made.
+class chunk_counters {
+ public:
+  explicit chunk_counters(benchmark::State& state) : state_(state) {}
+  chunk_counters(const chunk_counters&) = delete;
+  chunk_counters& operator=(const chunk_counters&) = delete;
+  ~chunk_counters() {
+    const auto bytes = static_cast<double>(state_.iterations()) * static_cast<double>(total);
+    state_.SetBytesProcessed(static_cast<std::int64_t>(bytes));
+    state_.counters["heap_per_chunk"] =
+        static_cast<double>(bench::heap_allocations.load() - heap_) / (bytes / static_cast<double>(chunk_size));
+  }
+
+ private:
+  benchmark::State& state_;
+  std::uint64_t heap_ = bench::heap_allocations.load();
+};
 
 void copy_raw(int from, int to, bool socket_first) {
   std::vector<char> chunk(chunk_size);
@@ -120,6 +134,7 @@ void copy_raw(int from, int to, bool socket_first) {
 }
 
 void socket_to_file_raw(benchmark::State& state) {
+  chunk_counters counters(state);
   for (auto _ : state) {
     test_file target(false);
     auto ends = connect_pair();
@@ -129,11 +144,11 @@ void socket_to_file_raw(benchmark::State& state) {
     ::close(ends.here);
     ::close(file);
   }
-  count_bytes(state);
 }
 
 void socket_to_file(benchmark::State& state) {
   weir::runtime loop({.workers = 1});
+  chunk_counters counters(state);
   for (auto _ : state) {
     test_file target(false);
     auto ends = connect_pair();
@@ -142,11 +157,11 @@ void socket_to_file(benchmark::State& state) {
       co_await io::pipeline(io::read_from(weir::net::tcp_stream(socket)), fs::write_stream(std::move(name)));
     }(ends.here, target.name()));
   }
-  count_bytes(state);
 }
 
 void file_to_socket_raw(benchmark::State& state) {
   test_file source(true);
+  chunk_counters counters(state);
   for (auto _ : state) {
     auto ends = connect_pair();
     far_end receiver(ends, false);
@@ -155,12 +170,12 @@ void file_to_socket_raw(benchmark::State& state) {
     ::close(file);
     ::close(ends.here);
   }
-  count_bytes(state);
 }
 
 void file_to_socket(benchmark::State& state) {
   weir::runtime loop({.workers = 1});
   test_file source(true);
+  chunk_counters counters(state);
   for (auto _ : state) {
     auto ends = connect_pair();
     far_end receiver(ends, false);
@@ -168,24 +183,24 @@ void file_to_socket(benchmark::State& state) {
       co_await io::pipeline(fs::read_stream(std::move(name)), io::write_to(weir::net::tcp_stream(socket)));
     }(ends.here, source.name()));
   }
-  count_bytes(state);
 }
 
 void read_file_raw(benchmark::State& state) {
   test_file source(true);
   std::vector<char> chunk(chunk_size);
+  chunk_counters counters(state);
   for (auto _ : state) {
     const int file = ::open(source.name().c_str(), O_RDONLY);
     while (::read(file, chunk.data(), chunk.size()) > 0) {
     }
     ::close(file);
   }
-  count_bytes(state);
 }
 
 void read_file(benchmark::State& state) {
   weir::runtime loop({.workers = 1});
   test_file source(true);
+  chunk_counters counters(state);
   for (auto _ : state) {
     loop.block_on([](std::string name) -> task<> {
       auto bytes = fs::read_stream(std::move(name));
@@ -193,11 +208,11 @@ void read_file(benchmark::State& state) {
       }
     }(source.name()));
   }
-  count_bytes(state);
 }
 
 void write_file_raw(benchmark::State& state) {
   const std::vector<char> chunk(chunk_size, 'x');
+  chunk_counters counters(state);
   for (auto _ : state) {
     test_file target(false);
     const int file = ::open(target.name().c_str(), O_WRONLY | O_TRUNC);
@@ -206,11 +221,11 @@ void write_file_raw(benchmark::State& state) {
     }
     ::close(file);
   }
-  count_bytes(state);
 }
 
 void write_file(benchmark::State& state) {
   weir::runtime loop({.workers = 1});
+  chunk_counters counters(state);
   for (auto _ : state) {
     test_file target(false);
     loop.block_on([](std::string name) -> task<> {
@@ -220,7 +235,6 @@ void write_file(benchmark::State& state) {
       co_await out.end();
     }(target.name()));
   }
-  count_bytes(state);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 // another user, fewer descriptors, smaller files.
 #pragma once
 
+#include <tests/support/programs.hpp>
+
 #include <gtest/gtest.h>
 
 #include <grp.h>
@@ -121,16 +123,6 @@ inline bool is_root() { return ::geteuid() == 0; }
 inline void limit(__rlimit_resource what, rlim_t most) {
   const rlimit both = {most, most};
   EXPECT_EQ(::setrlimit(what, &both), 0);
-}
-
-/// What a command writes; nothing if it fails.
-inline std::string output_of(const std::string& command) {
-  std::string all;
-  FILE* from = ::popen(command.c_str(), "r");
-  if (from == nullptr) return all;
-  std::array<char, 4096> part;
-  while (auto count = std::fread(part.data(), 1, part.size(), from)) all.append(part.data(), count);
-  return ::pclose(from) == 0 ? all : std::string();
 }
 
 /// Whether there is a Node to compare with.
