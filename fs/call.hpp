@@ -46,7 +46,8 @@ class [[nodiscard]] call : private weir::detail::blocking_job {
     requires std::is_invocable_r_v<result<T>, F&, const stop_flag&>
   call(const char* name, F body) : body_(std::move(body)), name_(name) {}
 
-  call(call&& other) noexcept : blocking_job(std::move(other)), body_(std::move(other.body_)), name_(other.name_) {}
+  call(call&& other) noexcept
+      : blocking_job(static_cast<blocking_job&&>(other)), body_(std::move(other.body_)), name_(other.name_) {}
   call& operator=(call&&) = delete;
   ~call() = default;
 

@@ -162,8 +162,8 @@ std::optional<sequence> as_sequence(string_view body) noexcept {
     made.step = std::max<std::int64_t>(*number < 0 ? -*number : *number, 1);
   }
   if (is_one_letter(first) && is_one_letter(last)) {
-    made.first = first[0];
-    made.last = last[0];
+    made.first = static_cast<unsigned char>(first[0]);
+    made.last = static_cast<unsigned char>(last[0]);
     made.letters = true;
     return made;
   }
@@ -246,7 +246,10 @@ class expander {
     texts parts = split_commas(body);
     if (parts.size() == 1) {
       parts = expand(parts.front(), false, depth + 1);
-      for (std::string& part : parts) part = '{' + part + '}';
+      for (std::string& part : parts) {
+        part.insert(part.begin(), '{');
+        part += '}';
+      }
     }
     texts made;
     for (const std::string& part : parts) {

@@ -9,8 +9,8 @@
 #include <array>
 #include <optional>
 
-#include <locale.h>
-#include <wctype.h>
+#include <locale.h>  // NOLINT: newlocale is POSIX's
+#include <wctype.h>  // NOLINT: and so is iswctype_l
 
 namespace weir::fs::detail {
 namespace {
@@ -636,7 +636,7 @@ bool glob_component::matches_automaton(string_view name) const {
                (ignore_case_ ? fold(s.character) == fold(text[at]) : s.character == text[at]);
       case step::any: return more && later[s.a] != 0;
       case step::set: return more && later[s.a] != 0 && sets_[s.character].has(text[at], ignore_case_);
-      case step::either: return holds(s.a) || holds(s.b);
+      case step::either:
       case step::repeat: return holds(s.a) || holds(s.b);
       case step::no_dot: return !(more && text[at] == '.') && holds(s.a);
       case step::no_traversal: return !(at == 0 && is_traversal) && holds(s.a);

@@ -131,7 +131,8 @@ class working_directory {
     for (std::size_t room = 2 * sizeof(near_); errno == ERANGE; room *= 2) {
       far_.resize(room);
       if (::getcwd(far_.data(), far_.size()) != nullptr) {
-        text_ = far_.c_str();
+        far_.resize(far_.find('\0'));
+        text_ = far_;
         return;
       }
     }

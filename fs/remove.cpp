@@ -65,7 +65,7 @@ class remover {
   void remove_deep(const doomed& directory, const std::string& name);
   void finish(doomed_share directory);
   bool remove_directory(const doomed_share& directory);
-  void fail(int why, const char* operation, std::string path);
+  void fail(int why, const char* operation, const std::string& path);
   bool over() const noexcept { return failed_.load(std::memory_order_relaxed) || stop_.requested(); }
 
   const bool keep_root_;
@@ -302,7 +302,7 @@ bool remover::remove_directory(const doomed_share& directory) {
   return false;
 }
 
-void remover::fail(int why, const char* operation, std::string path) {
+void remover::fail(int why, const char* operation, const std::string& path) {
   {
     std::lock_guard lock(mutex_);
     if (!why_) why_.emplace(os_error(why, operation, path));
@@ -406,7 +406,9 @@ int sweeper::sweep(int parent, const std::string& name, const std::string& path,
   const int why = reader.error();
   for (auto& each : names) {
     if (stop_.requested()) break;
-    look_at(reader.fd(), each, path + '/' + each, depth);
+    std::string below = path;
+    below.append(1, '/').append(each);
+    look_at(reader.fd(), each, below, depth);
   }
   return why;
 }

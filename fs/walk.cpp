@@ -127,7 +127,7 @@ class walker {
 
   /// How many calls of `step` the next hop is worth, and for which parts. What the last one found is gone then.
   unsigned plan(std::array<unsigned, 64>& parts);
-  result<void> step(unsigned part, std::size_t quota, const stop_flag& stop);
+  result<void> step(unsigned index, std::size_t quota, const stop_flag& stop);
   bool more() const;
   /// What the last hop has found; valid until the next.
   harvest reap();
@@ -434,6 +434,7 @@ task<void> walk_hop(walker& w, std::size_t quota) {
   const unsigned count = w.plan(parts);
   if (count == 1) co_return co_await walk_step(w, parts[0], quota);
   std::vector<task<void>> steps;
+  steps.reserve(count);
   for (unsigned i = 0; i < count; ++i) steps.push_back(walk_step(w, parts[i], quota));
   co_await weir::all(std::move(steps));
 }

@@ -244,6 +244,7 @@ tree_entry* watch_tree::find_entry(const std::string& path) const {
 
 std::vector<std::string> watch_tree::roots() const {
   std::vector<std::string> all;
+  all.reserve(roots_.size());
   for (auto& [path, r] : roots_) all.push_back(path);
   return all;
 }
@@ -251,6 +252,7 @@ std::vector<std::string> watch_tree::roots() const {
 std::map<std::string, std::vector<std::string>> watch_tree::watched() const {
   std::map<std::string, std::vector<std::string>> all;
   std::vector<const tree_entry*> open;
+  open.reserve(anchors_.size());
   for (auto& [path, anchor] : anchors_) open.push_back(anchor.get());
   while (!open.empty()) {
     const auto& directory = *open.back();

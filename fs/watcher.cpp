@@ -38,9 +38,9 @@ constexpr extension families[] = {
 
 std::string whole(std::string path) {
   if (path.empty() || detail::has_nul(path)) throw detail::nul_error("path", path);
-  auto full = path::resolve(path);
-  while (full.size() > 1 && full.back() == '/') full.pop_back();
-  return full;
+  path = path::resolve(path);
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
 }
 
 void check_interval(std::chrono::milliseconds given, std::string_view name) {

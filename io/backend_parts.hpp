@@ -47,8 +47,7 @@ class operation_queue {
 };
 
 /// @param backend its name, for the error
-/// @return `options`
 /// @throws std::system_error EINVAL for options out of their range
-const backend_options& checked(const backend_options& options, const char* backend);
+void check(const backend_options& options, const char* backend);
 
 }  // namespace weir::io

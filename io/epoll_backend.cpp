@@ -287,7 +287,7 @@ class epoll_backend final : public backend {
 }
 
 epoll_backend::epoll_backend(const backend_options& options, const epoll_limits& limits)
-    : options_(checked(options, "epoll")), limits_(limits), precise_wait_(limits.precise_wait) {
+    : options_((check(options, "epoll"), options)), limits_(limits), precise_wait_(limits.precise_wait) {
   pool_.reset(new std::byte[std::size_t{options_.buffers} * options_.buffer_size]);  // touched as it is used
   free_.reserve(options_.buffers);
   for (unsigned id = options_.buffers; id-- > 0;) free_.push_back(static_cast<std::uint16_t>(id));

@@ -575,7 +575,7 @@ uring_wake choose_wake(uring_wake wanted, const feature_set& found) {
 }
 
 uring_backend::uring_backend(const backend_options& options, const uring_limits& limits)
-    : options_(checked(options, "io_uring")),
+    : options_((check(options, "io_uring"), options)),
       limits_(limits),
       features_(features_or_throw()),
       wake_method_(choose_wake(limits.wake, features_)),

@@ -314,7 +314,7 @@ class [[nodiscard]] sleep_arm final : public timer_arm {
 /// What stands for an arm that has been given.
 template <class A>
 A&& as_arm(A&& given) noexcept {
-  return std::move(given);
+  return std::forward<A>(given);
 }
 inline sleep_arm as_arm(weir::detail::sleep_awaiter&& given) noexcept { return sleep_arm(given); }
 template <class A>
