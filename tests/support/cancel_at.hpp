@@ -58,4 +58,15 @@ std::size_t cancel_at_every_suspension(Make make, Check check, std::size_t at_mo
   }(make, check, at_most));
 }
 
+/// The same for what waits for other threads and so takes however many rounds: after none, one, two ... rounds, then
+/// after a quarter more each time.
+template <class Make, class Check>
+std::size_t cancel_at_growing_moments(Make make, Check check) {
+  return run_with(1, [](Make& make, Check& check) -> task<std::size_t> {
+    std::size_t runs = 0;
+    for (std::size_t rounds = 0; !co_await cancelling::run_once(make, check, rounds); ++runs) rounds += 1 + rounds / 4;
+    co_return runs;
+  }(make, check));
+}
+
 }  // namespace weir::testing
