@@ -16,7 +16,6 @@ keys
          through io_uring, *_pool through threads that may block, where a program could do either
 """
 import argparse
-import json
 import os
 import sys
 
@@ -46,38 +45,19 @@ def parse(arguments):
     return a
 
 
-def measure(a, programs):
-    """{(part, key): {name: [figures]}} and {(name, part): [why it failed]}."""
-    values, failures = {}, {}
-    for part in a.parts.split(","):
-        for _ in range(a.reps):
-            for name, command in programs:
-                printed, failure = micro.run(command, part, a.cpus, a.timeout)
-                for key, value in printed.items():
-                    values.setdefault((part, key), {}).setdefault(name, []).append(value)
-                if failure:
-                    failures.setdefault((name, part), []).append(failure)
-    return values, failures
-
-
 def main():
     a = parse(sys.argv[1:])
     os.environ["WEIR_PERF_DIR"] = a.dir
     programs = servers.parse_named(a.programs)
     watch = machine.Watch()
-    values, failures = measure(a, programs)
+    values, failures = micro.measure(a, a.parts.split(","), programs, lambda _: a.cpus)
     print(f"# files in {a.dir} parts={a.parts} reps={a.reps} cpus={a.cpus}; medians")
     print(watch.line())
     names = [name for name, _ in programs]
     for title, of_cpu in ("CPU", True), ("wall", False):
         print(f"\n{title}")
         micro.print_table(names, a.subject, {k: v for k, v in values.items() if k[1].endswith("_cpu") == of_cpu})
-    for (name, part), reasons in failures.items():
-        print(f"# {name} {part} failed {len(reasons)}x: {reasons[0]}")
-    if a.json:
-        with open(a.json, "a") as f:
-            f.write(json.dumps({f"{part} {key}": row for (part, key), row in values.items()}) + "\n")
-    return 1 if failures else 0
+    return micro.report(values, failures, a.json)
 
 
 if __name__ == "__main__":

@@ -81,28 +81,39 @@ def print_table(names, subject, values):
         print(f"| {mode} {key} | " + " | ".join(cells) + " |")
 
 
-def main():
-    a = parse(sys.argv[1:])
-    programs = servers.parse_named(a.programs)
-    watch, values, failures = machine.Watch(), {}, {}
-    for mode in a.modes.split(","):
-        cores = a.cpus if mode == "mt" else a.cpus.split(",")[0]
+def measure(a, modes, programs, cores_of):
+    """{(mode, key): {name: [figures]}} and {(name, mode): [why it failed]}, the programs in turns."""
+    values, failures = {}, {}
+    for mode in modes:
         for _ in range(a.reps):
             for name, command in programs:
-                printed, failure = run(command, mode, cores, a.timeout)
+                printed, failure = run(command, mode, cores_of(mode), a.timeout)
                 for key, value in printed.items():
                     values.setdefault((mode, key), {}).setdefault(name, []).append(value)
                 if failure:
                     failures.setdefault((name, mode), []).append(failure)
+    return values, failures
+
+
+def report(values, failures, json_file):
+    """What failed, and the raw values into the file, if there is one; the exit status."""
+    for (name, mode), reasons in failures.items():
+        print(f"# {name} {mode} failed {len(reasons)}x: {reasons[0]}")
+    if json_file:
+        with open(json_file, "a") as f:
+            f.write(json.dumps({f"{mode} {key}": row for (mode, key), row in values.items()}) + "\n")
+    return 1 if failures else 0
+
+
+def main():
+    a = parse(sys.argv[1:])
+    programs = servers.parse_named(a.programs)
+    watch = machine.Watch()
+    values, failures = measure(a, a.modes.split(","), programs, lambda m: a.cpus if m == "mt" else a.cpus.split(",")[0])
     print(f"# micro modes={a.modes} reps={a.reps} cpus={a.cpus}; medians")
     print(watch.line())
     print_table([name for name, _ in programs], a.subject, values)
-    for (name, mode), reasons in failures.items():
-        print(f"# {name} {mode} failed {len(reasons)}x: {reasons[0]}")
-    if a.json:
-        with open(a.json, "a") as f:
-            f.write(json.dumps({f"{mode} {key}": row for (mode, key), row in values.items()}) + "\n")
-    return 1 if failures else 0
+    return report(values, failures, a.json)
 
 
 if __name__ == "__main__":
