@@ -1,6 +1,7 @@
 #include <weir/core/blocking.hpp>
 
 #include <weir/core/blocking_pool.hpp>
+#include <weir/core/signals_blocked.hpp>
 #include <weir/core/spin_lock.hpp>
 #include <weir/core/worker.hpp>
 
@@ -10,7 +11,6 @@
 #include <system_error>
 
 #include <pthread.h>
-#include <signal.h>  // NOLINT: for what POSIX has beyond <csignal>
 #include <sys/resource.h>
 
 namespace weir::detail {
@@ -139,20 +139,15 @@ bool blocking_pool::add_thread() noexcept {
     place->join();
     threads_.erase(place);
   }
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool made = true;
+  signals_blocked quiet;
   try {
     threads_.emplace_back([this, number = made_] { serve(number); });
     ++made_;
     ++alive_;
+    return true;
   } catch (const std::system_error&) {
-    made = false;
+    return false;
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return made;
 }
 
 // How many threads may be busy with what is there.

@@ -23,9 +23,7 @@ struct file_times {
   static timespec spec(const file_time& time) noexcept {
     if (time.what_ == file_time::kind::present) return {.tv_sec = 0, .tv_nsec = UTIME_NOW};
     if (time.what_ == file_time::kind::same) return {.tv_sec = 0, .tv_nsec = UTIME_OMIT};
-    auto since = time.at_.time_since_epoch();
-    auto seconds = std::chrono::floor<std::chrono::seconds>(since);
-    return {.tv_sec = seconds.count(), .tv_nsec = (since - seconds).count()};
+    return detail::timespec_of(time.at_);
   }
 };
 

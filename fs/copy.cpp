@@ -339,11 +339,7 @@ result<void> make_parents(const std::string& of) {
 }
 
 result<void> set_times(const std::string& where, const file_stat& source, int flags) {
-  auto spec = [](time_point at) {
-    const auto seconds = std::chrono::floor<std::chrono::seconds>(at.time_since_epoch());
-    return timespec{.tv_sec = seconds.count(), .tv_nsec = (at.time_since_epoch() - seconds).count()};
-  };
-  const timespec times[2] = {spec(source.atime), spec(source.mtime)};
+  const timespec times[2] = {detail::timespec_of(source.atime), detail::timespec_of(source.mtime)};
   return detail::only_done(
       detail::on_path("utime", where, [&] { return ::utimensat(AT_FDCWD, where.c_str(), times, flags); }));
 }

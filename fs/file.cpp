@@ -20,12 +20,6 @@ namespace {
 
 constexpr std::size_t most_pieces = 64;  // given to the system at once
 
-timespec as_timespec(time_point time) noexcept {
-  auto since = time.time_since_epoch();
-  auto seconds = std::chrono::floor<std::chrono::seconds>(since);
-  return {.tv_sec = seconds.count(), .tv_nsec = (since - seconds).count()};
-}
-
 // The part of a transfer that comes after `done` bytes.
 file_operation&& part(file_operation&& operation, std::optional<std::uint64_t> position, std::size_t done) noexcept {
   if (position) return std::move(operation).at(*position + done);
@@ -234,7 +228,7 @@ call<void> file::chown(std::uint32_t user, std::uint32_t group) const {
 
 call<void> file::utimes(time_point accessed, time_point modified) const {
   return {"futime", [fd = fd_.get(), path = path_, accessed, modified] {
-            const timespec both[2] = {as_timespec(accessed), as_timespec(modified)};
+            const timespec both[2] = {detail::timespec_of(accessed), detail::timespec_of(modified)};
             return detail::only_done(detail::on_path("futime", path, [&] { return ::futimens(fd, both); }));
           }};
 }

@@ -418,8 +418,7 @@ void sweeper::look_at(int parent, const std::string& name, const std::string& pa
   const long done = without_signals([&] { return ::fstatat(parent, name.c_str(), &found, AT_SYMLINK_NOFOLLOW); });
   if (done == -ENOENT) return;
   if (done < 0) return skip(static_cast<int>(-done), "lstat", path);
-  const bool old = time_point(std::chrono::seconds(found.st_mtim.tv_sec) +
-                              std::chrono::nanoseconds(found.st_mtim.tv_nsec)) < before_;
+  const bool old = detail::time_of(found.st_mtim.tv_sec, found.st_mtim.tv_nsec) < before_;
   if (S_ISDIR(found.st_mode)) {
     look_into(parent, name, path, depth, old);
   } else if (old) {

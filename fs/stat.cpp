@@ -16,13 +16,7 @@
 namespace weir::fs {
 namespace {
 
-// Some file systems have times after 2262, which nanoseconds of 64 bits do not reach.
-time_point time_of(const statx_timestamp& t) noexcept {
-  constexpr auto most = std::chrono::floor<std::chrono::seconds>(time_point::duration::max()).count();
-  if (t.tv_sec >= most) return time_point::max();
-  if (t.tv_sec <= -most) return time_point::min();
-  return time_point(std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec));
-}
+time_point time_of(const statx_timestamp& t) noexcept { return detail::time_of(t.tv_sec, t.tv_nsec); }
 
 file_stat from_statx(const struct statx& s) noexcept {
   file_stat found;
@@ -67,6 +61,19 @@ double milliseconds_of(time_point time) noexcept {
 }
 
 namespace detail {
+
+time_point time_of(std::int64_t seconds, std::int64_t nanoseconds) noexcept {
+  constexpr auto most = std::chrono::floor<std::chrono::seconds>(time_point::duration::max()).count();
+  if (seconds >= most) return time_point::max();
+  if (seconds <= -most) return time_point::min();
+  return time_point(std::chrono::seconds(seconds) + std::chrono::nanoseconds(nanoseconds));
+}
+
+timespec timespec_of(time_point time) noexcept {
+  const auto since = time.time_since_epoch();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
+  return {.tv_sec = seconds.count(), .tv_nsec = (since - seconds).count()};
+}
 
 result<file_stat> stat_now(const char* operation, const std::string& path, int flags) {
   struct statx found;  // NOLINT: the system fills it in

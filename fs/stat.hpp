@@ -8,6 +8,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <string>
 #include <utility>
 
@@ -131,6 +132,10 @@ namespace detail {
 result<file_stat> stat_now(const char* operation, const std::string& path, int flags);
 /// Of an open file; `path` is for the error.
 result<file_stat> stat_descriptor(int fd, const std::string& path);
+
+/// Some file systems have times after 2262, which nanoseconds of 64 bits do not reach: they are held at the end.
+time_point time_of(std::int64_t seconds, std::int64_t nanoseconds) noexcept;
+timespec timespec_of(time_point time) noexcept;
 
 }  // namespace detail
 }  // namespace weir::fs

@@ -5,7 +5,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -84,13 +83,5 @@ unsigned tree_threads() {
   static const unsigned count = std::clamp(available_parallelism(), 1U, 4U);
   return count;
 }
-
-signals_blocked::signals_blocked() noexcept {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before_);
-}
-
-signals_blocked::~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
 }  // namespace weir::fs::detail

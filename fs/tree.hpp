@@ -2,10 +2,9 @@
 // that a few threads share and fill themselves. Private to fs.
 #pragma once
 
+#include <weir/core/signals_blocked.hpp>
 #include <weir/fs/stat.hpp>
 #include <weir/io/descriptor.hpp>
-
-#include <signal.h>  // NOLINT: sigset_t is POSIX's
 
 #include <condition_variable>
 #include <cstddef>
@@ -67,18 +66,6 @@ std::optional<file_id> id_of(int fd) noexcept;
 
 /// How many threads pay for one tree: as many as there are CPUs, four at most.
 unsigned tree_threads();
-
-/// While it is there this thread, and one that it makes, gets no signals: those are for the program's own.
-class signals_blocked {
- public:
-  signals_blocked() noexcept;
-  signals_blocked(const signals_blocked&) = delete;
-  signals_blocked& operator=(const signals_blocked&) = delete;
-  ~signals_blocked();
-
- private:
-  sigset_t before_;
-};
 
 /// Work that makes more of itself: the last added is taken first. `run` works until there is none, on the calling
 /// thread and, once there is enough for them, on others, which end before it does. `Context` is what each thread has
@@ -171,7 +158,7 @@ class crew {
   // Under the lock. Without it the others do the work.
   void add_helper() noexcept {
     try {
-      signals_blocked quiet;
+      weir::detail::signals_blocked quiet;
       auto& own = *others_.emplace_back(std::make_unique<Context>());
       helpers_.emplace_back([this, &own] { serve(own); });
     } catch (const std::exception&) {
