@@ -47,9 +47,9 @@ result<void> list_one(const std::string& path, int flags, detail::entry_block& b
   if (!opened) return opened.failure();
   for (;;) {
     if (stop.requested()) return failure(cancelled());
-    auto filled = block.fill(opened->get(), path);
-    if (!filled) return filled.failure();
-    if (!*filled) return {};
+    const long filled = block.fill(opened->get());
+    if (filled < 0) return os_error(static_cast<int>(-filled), "scandir", path);
+    if (filled == 0) return {};
     while (block.more()) each(block.take());
   }
 }
@@ -173,15 +173,15 @@ entry_block::entry entry_block::take() noexcept {
   return {each.d_name, type_of_dirent(each.d_type)};
 }
 
-result<bool> entry_block::fill(int directory, const std::string& path) {
-  at_ = used_ = 0;
+long entry_block::fill(int directory) noexcept {
+  clear();
   // A directory that has been removed meanwhile has no more entries; POSIX wants no error then.
   const long got = without_signals([&] { return ::getdents64(directory, bytes_.get(), size_); });
-  if (got == 0 || got == -ENOENT) return false;
-  if (got < 0) return os_error(static_cast<int>(-got), "scandir", path);
+  if (got == -ENOENT) return 0;
+  if (got <= 0) return got;
   used_ = static_cast<std::size_t>(got);
   settle_types(directory, bytes_.get(), used_);
-  return true;
+  return got;
 }
 
 }  // namespace detail
@@ -242,9 +242,9 @@ void directory::close() noexcept {
 result<void> directory::fill() {
   // A block may have nothing but dots.
   do {
-    auto filled = block_.fill(fd_.get(), path_);
-    if (!filled) return filled.failure();
-    if (!*filled) {
+    const long filled = block_.fill(fd_.get());
+    if (filled < 0) return os_error(static_cast<int>(-filled), "scandir", path_);
+    if (filled == 0) {
       close();
       state_ = state::ended;
     }

@@ -77,8 +77,8 @@ void settle_types(int directory, std::byte* block, std::size_t size) noexcept;
 class entry_block {
  public:
   struct entry {
-    std::string_view name;  ///< good until the next `fill`
-    file_type type;
+    std::string_view name;  ///< followed by a zero; good until the next `fill`
+    file_type type = file_type::unknown;
   };
 
   entry_block() = default;
@@ -101,8 +101,10 @@ class entry_block {
   bool more() noexcept;
   entry take() noexcept;
 
-  /// Reads the next block. @return false if there was none
-  result<bool> fill(int directory, const std::string& path);
+  /// Reads the next block. @return its bytes, 0 at the end, or a negative errno
+  long fill(int directory) noexcept;
+  void clear() noexcept { used_ = at_ = 0; }
+  std::size_t size() const noexcept { return size_; }
 
  private:
   std::unique_ptr<std::byte[]> bytes_;

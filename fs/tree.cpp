@@ -3,21 +3,19 @@
 #include <weir/core/cpus.hpp>
 #include <weir/fs/error.hpp>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
+#include <cerrno>
+#include <new>
 
 namespace weir::fs::detail {
 namespace {
 
 // About 1500 entries with names of 20 bytes.
 constexpr std::size_t buffer_size = std::size_t{1} << 16;
-
-bool is_dots(std::string_view name) noexcept { return name == "." || name == ".."; }
 
 }  // namespace
 
@@ -31,40 +29,33 @@ int directory_reader::open(int parent, const char* name, int flags) noexcept {
 
 void directory_reader::adopt(io::descriptor opened) noexcept {
   fd_ = std::move(opened);
-  at_ = end_ = 0;
+  block_.clear();
   error_ = 0;
 }
 
 io::descriptor directory_reader::release() noexcept {
-  at_ = end_ = 0;
+  block_.clear();
   return std::move(fd_);
 }
 
 bool directory_reader::fill() noexcept {
-  if (!buffer_) buffer_.reset(new (std::nothrow) std::byte[buffer_size]);
-  if (!buffer_) {
+  try {
+    if (block_.size() == 0) block_ = entry_block(buffer_size);
+  } catch (const std::bad_alloc&) {
     error_ = ENOMEM;
     return false;
   }
-  const long count = without_signals([&] { return ::getdents64(fd_.get(), buffer_.get(), buffer_size); });
-  // One that was removed meanwhile has nothing more.
-  if (count < 0) error_ = count == -ENOENT ? 0 : static_cast<int>(-count);
-  at_ = 0;
-  end_ = count > 0 ? static_cast<std::size_t>(count) : 0;
-  return end_ > 0;
+  const long count = block_.fill(fd_.get());
+  if (count < 0) error_ = static_cast<int>(-count);
+  return count > 0;
 }
 
 bool directory_reader::next(entry& found) {
-  for (;;) {
-    if (at_ >= end_ && !fill()) return false;
-    const auto* here = reinterpret_cast<const dirent64*>(buffer_.get() + at_);
-    at_ += here->d_reclen;
-    const std::string_view name(here->d_name);
-    if (is_dots(name)) continue;
-    found.name = name;
-    found.type = here->d_type == DT_UNKNOWN ? type_at(fd_.get(), here->d_name, false) : type_of_dirent(here->d_type);
-    return true;
+  while (!block_.more()) {
+    if (!fill()) return false;
   }
+  found = block_.take();
+  return true;
 }
 
 file_type type_at(int parent, const char* name, bool follow) noexcept {

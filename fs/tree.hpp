@@ -3,6 +3,7 @@
 #pragma once
 
 #include <weir/core/signals_blocked.hpp>
+#include <weir/fs/directory.hpp>
 #include <weir/fs/stat.hpp>
 #include <weir/io/descriptor.hpp>
 
@@ -22,10 +23,7 @@ namespace weir::fs::detail {
 /// A directory's entries, without "." and "..", in the system's order. Rests on getdents64(2): many per system call.
 class directory_reader {
  public:
-  struct entry {
-    std::string_view name;  ///< followed by a zero; valid until the next call
-    file_type type = file_type::unknown;
-  };
+  using entry = entry_block::entry;  ///< valid until the next call
 
   /// Opens the directory `name` below the descriptor `parent`. @param flags O_NOFOLLOW or 0 @return 0 or an errno
   int open(int parent, const char* name, int flags) noexcept;
@@ -46,9 +44,7 @@ class directory_reader {
   bool fill() noexcept;
 
   io::descriptor fd_;
-  std::unique_ptr<std::byte[]> buffer_;  // kept from one directory to the next
-  std::size_t at_ = 0;
-  std::size_t end_ = 0;
+  entry_block block_;  // kept from one directory to the next
   int error_ = 0;
 };
 

@@ -2,9 +2,9 @@
 
 #include <weir/fs/inotify.hpp>
 #include <weir/fs/stat.hpp>
+#include <weir/fs/tree.hpp>
 #include <weir/fs/watch_gate.hpp>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/inotify.h>
 
@@ -157,20 +157,14 @@ void path_watch::state::descend(const std::string& directory, bool announce) {
   if (!watching && !directory.empty() && watching.failure().is("ENOSPC")) watching.failure().rethrow();
   if (!watching && !directory.empty()) return;
   if (watching) directories[*watching] = directory;
-  std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(full.c_str()), [](DIR* d) { return ::closedir(d); });
-  if (!open) return;
-  while (const auto* each = ::readdir(open.get())) {
-    const std::string_view name = each->d_name;
-    if (name == "." || name == "..") continue;
-    auto inside = below(directory, name);
+  detail::directory_reader reader;
+  if (reader.open(AT_FDCWD, full.c_str(), 0) != 0) return;
+  detail::directory_reader::entry each;
+  while (reader.next(each)) {
+    auto inside = below(directory, each.name);
     bool fresh = announce && announced.insert(inside).second;
     if (fresh) notices.push_back({watch_action::rename, inside});
-    auto type = type_of_dirent(each->d_type);
-    if (type == file_type::unknown) {
-      auto known = detail::stat_now("watch", full + '/' + each->d_name, AT_SYMLINK_NOFOLLOW);
-      if (known) type = known->type();
-    }
-    if (type == file_type::directory) descend(inside, announce);
+    if (each.type == file_type::directory) descend(inside, announce);
   }
 }
 

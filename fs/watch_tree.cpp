@@ -1,8 +1,8 @@
 #include <weir/fs/watch_tree.hpp>
 
 #include <weir/fs/error.hpp>
+#include <weir/fs/tree.hpp>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -612,20 +612,17 @@ void watch_tree::scan(const job& given) {
   if (!is_home(directory)) return;
   const auto path = path_of(directory);
   if (system_) watch_entry(directory, path);
-  const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (directory.through_link ? 0 : O_NOFOLLOW);
-  const auto fd = on_path("scandir", path, [&] { return ::open(path.c_str(), flags); });
-  if (!fd) {
-    if (!is_absence(fd.failure()) && !fd.failure().is("ELOOP")) report(path, fd.failure());
+  directory_reader reader;
+  if (const int why = reader.open(AT_FDCWD, path.c_str(), directory.through_link ? 0 : O_NOFOLLOW)) {
+    const failure refused = os_error(why, "scandir", path);
+    if (!is_absence(refused) && !refused.is("ELOOP")) report(path, refused);
     return;
   }
-  const std::unique_ptr<DIR, int (*)(DIR*)> open(::fdopendir(static_cast<int>(*fd)),
-                                                 [](DIR* d) { return ::closedir(d); });
   const auto round = ++round_;
   const look how{.initial = given.initial, .deep = given.deep, .scanning = true};
-  while (const auto* each = ::readdir(open.get())) {
-    const std::string_view name = each->d_name;
-    if (name == "." || name == "..") continue;
-    if (auto* e = check(directory, name, how)) e->round = round;
+  directory_reader::entry found;
+  while (reader.next(found)) {
+    if (auto* e = check(directory, found.name, how)) e->round = round;
   }
   std::vector<std::string> missing;
   for (auto* each : in_order(directory)) {
