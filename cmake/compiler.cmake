@@ -69,6 +69,11 @@ set(WEIR_FUZZ OFF)
 if(WEIR_SANITIZE)
   add_compile_options(-fsanitize=${WEIR_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${WEIR_SANITIZE})
+  # The check of virtual tables opens a pipe for each object it does not know: without a free descriptor, which is
+  # what some tests are about, it takes a good object for a bad one.
+  if(WEIR_SANITIZE MATCHES "undefined" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    add_compile_options(-fno-sanitize=vptr)
+  endif()
   if(WEIR_SANITIZE MATCHES "address" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     set(WEIR_FUZZ ON)
     set(weir_fuzz_instrumentation -fsanitize=fuzzer-no-link)  # the library tells the fuzzer which edges were taken

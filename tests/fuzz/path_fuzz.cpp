@@ -41,7 +41,9 @@ void check_posix(std::string_view a, std::string_view b) {
 void check_win32(std::string_view a, std::string_view b) {
   namespace win32 = path::win32;
   require(win32::join(a, b).size() <= a.size() + b.size() + 8);
-  require(win32::resolve("C:\\", a, b).size() <= a.size() + b.size() + 16);
+  // A drive that was not named before stands at the working directory (Node asks for `=X:` and then for the cwd).
+  static const std::size_t here = path::resolve(".").size();
+  require(win32::resolve("C:\\", a, b).size() <= here + a.size() + b.size() + 16);
   static_cast<void>(win32::relative(a, b));
   static_cast<void>(win32::to_namespaced_path(a));
   static_cast<void>(win32::dirname(a));

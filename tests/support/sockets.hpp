@@ -160,16 +160,6 @@ std::string verdict(const result<T>& outcome) {
 /// Takes all descriptors that this process may open, while it lives.
 class descriptor_famine {
  public:
-  /// False where the undefined-behaviour sanitizer looks on: it opens a pipe to see whether memory can be read, and
-  /// takes a failure for an invalid object.
-  static constexpr bool possible() {
-#if __has_feature(undefined_behavior_sanitizer)
-    return false;
-#else
-    return true;
-#endif
-  }
-
   /// Lowers the limit at once, and leaves a few until `begin`.
   descriptor_famine() {
     checked(::getrlimit(RLIMIT_NOFILE, &before_));
