@@ -11,6 +11,13 @@
 
 namespace weir::net::http {
 
+// A request body that a handler did not want is read and thrown away up to this size, for the sake of the
+// connection; beyond it closing is cheaper for both.
+inline constexpr std::uint64_t discard_limit = 256 * 1024;
+
+/// A line on standard error.
+void complain(std::string_view what, const std::exception_ptr& why);
+
 /// What the connections of one worker share.
 struct server::shard {
   date_cache date;

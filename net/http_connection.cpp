@@ -1,0 +1,362 @@
+// net/http_connection.cpp: one connection: reads heads, calls the handler, settles how it ended, keeps deadlines, and
+// says goodbye. Rests on the parser, the writer and io's receiver and sender.
+#include <weir/net/http_connection.hpp>
+
+#include <weir/core/abort.hpp>
+#include <weir/core/combine.hpp>
+#include <weir/core/inspect.hpp>
+#include <weir/core/time.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+
+#include <sys/socket.h>
+
+namespace weir::net::http {
+namespace {
+
+// How long a client may take for the last bytes of its last response (at most the high-water mark and the socket's
+// buffer), and what a connection that ends with an error has for its last words.
+constexpr auto drain_time = std::chrono::seconds(30);
+constexpr auto farewell_time = std::chrono::seconds(2);
+
+std::string_view as_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+errc code_for(header_fault what) noexcept {
+  switch (what) {
+    case header_fault::status: return errc::err_http_invalid_status_code;
+    case header_fault::name: return errc::err_invalid_http_token;
+    case header_fault::reason:
+    case header_fault::value: return errc::err_invalid_char;
+    case header_fault::content_length: return errc::err_http_content_length_mismatch;
+    default: return errc::err_http_invalid_header_value;
+  }
+}
+
+task<void> failing(std::exception_ptr why) {
+  std::rethrow_exception(std::move(why));
+  co_return;
+}
+
+}  // namespace
+
+void complain(std::string_view what, const std::exception_ptr& why) {
+  std::fputs(fmt::format("weir: {} failed: {}\n", what, describe(why)).c_str(), stderr);
+}
+
+connection::connection(server& owner, server::shard& shard, tcp_stream stream, detail::fiber& running)
+    : server_(owner),
+      shard_(shard),
+      fiber_(running),
+      worker_(*running.on),
+      stream_(std::move(stream)),
+      in_(stream_.fd()),
+      out_(stream_.fd()),
+      parser_(owner.options_.parser) {
+  timer_node::fire = timer_fired;
+  job::run = flush_now;
+  request_.connection_ = this;
+  response_.connection_ = this;
+  next = shard_.first;
+  if (next != nullptr) next->link_ = &next;
+  link_ = &shard_.first;
+  shard_.first = this;
+  in_.on_end(peer_ended, this);
+}
+
+connection::~connection() {
+  worker_.disarm(*this);
+  *link_ = next;
+  if (next != nullptr) next->link_ = link_;
+}
+
+void connection::set_deadline(std::chrono::milliseconds after, end_reason then) noexcept {
+  if (after.count() <= 0) return clear_deadline();
+  deadline_ = worker_.loop_time() + static_cast<std::uint64_t>(after.count());
+  at_deadline_ = then;
+  if (timer_node::slot != detail::timer_node::unarmed && timer_node::deadline <= deadline_) return;
+  worker_.disarm(*this);
+  worker_.arm(*this, deadline_);
+}
+
+void connection::timer_fired(detail::timer_node& node, detail::worker& w) noexcept {
+  auto& self = static_cast<connection&>(node);
+  if (self.deadline_ == ~std::uint64_t{0}) return;
+  if (self.deadline_ > w.loop_time()) {
+    w.arm(self, self.deadline_);
+    return;
+  }
+  if (self.at_deadline_ == end_reason::idle) return self.end_idle();
+  self.give_up(self.at_deadline_);
+}
+
+// Takes effect at the fiber's next wait, if it does not wait now.
+void connection::give_up(end_reason why) noexcept {
+  if (end_ == end_reason::none) end_ = why;
+  clear_deadline();
+  fiber_.cancel();
+}
+
+// Not a cancellation, because a request may have arrived that the fiber has not seen: that one is still answered.
+void connection::end_idle() noexcept {
+  if (end_ == end_reason::none) end_ = end_reason::idle;
+  closing_ = true;
+  clear_deadline();
+  ::shutdown(stream_.fd(), SHUT_RD);
+}
+
+void connection::peer_ended(void* self) noexcept {
+  auto& c = *static_cast<connection*>(self);
+  if (!c.handling_ || c.end_ != end_reason::none || c.server_.options_.allow_half_open) return;
+  c.give_up(end_reason::peer_left);
+}
+
+void connection::begin_close() noexcept {
+  closing_ = true;
+  if (phase_ == phase::idle) end_idle();
+}
+
+void connection::check_worker() const {
+  if (detail::current_worker() == &worker_) return;
+  throw error(errc::err_invalid_state,
+              "the bodies of a request and its response belong to one worker: use spawn_local, not spawn, for "
+              "children that read or write them");
+}
+
+// Everything that one stretch of running has appended goes out with one send, as soon as it suspends.
+void connection::queue_flush() noexcept {
+  if (std::exchange(flush_queued_, true)) return;
+  worker_.push_tick(detail::ready::of(static_cast<detail::job&>(*this)));
+}
+
+void connection::flush_now(detail::job& j, detail::worker&) noexcept {
+  auto& self = static_cast<connection&>(j);
+  self.flush_queued_ = false;
+  self.out_.flush(self.fiber_);
+}
+
+// @return false at the end of the stream
+task<bool> connection::receive() {
+  auto got = co_await attempt(in_.next());
+  if (!got) co_return got.failure();
+  input_ = as_text(*got);
+  co_return !input_.empty();
+}
+
+void connection::send_head(const body_framing& framing) {
+  header_views_.clear();
+  auto& r = response_;
+  for (auto& l : r.lines_) header_views_.push_back({r.name_of(l), r.value_of(l)});
+  auto& limit = server_.options_.max_requests;
+  // A client that still waits for `100 Continue` may or may not send the body after this (RFC 9110 10.1.1).
+  bool last = closing_ || !r.keep_alive_ || continue_wanted_ || (limit != 0 && requests_ >= limit);
+  response_head head;
+  head.status = r.status_;
+  head.reason = r.reason_;
+  head.headers = header_views_;
+  head.body = framing;
+  head.request_method = request_.head_->method;
+  head.request_version = request_.head_->version;
+  head.keep_alive = request_.head_->keep_alive && !last;
+  head.date_line = shard_.date_line();
+  auto written = append_response_head(out_.buffer(), head);
+  if (!written) {
+    throw error(code_for(written.fault), fmt::format("{}: the response head was refused", code_of(written.fault)));
+  }
+  r.head_sent_ = true;
+  r.keep_alive_ = written.keep_alive;
+  r.chunked_ = written.body == body_framing::kind::chunked;
+  r.bodiless_ = written.body == body_framing::kind::none;
+  r.counted_ = written.body == body_framing::kind::sized;
+  r.until_close_ = written.body == body_framing::kind::until_close;
+  r.left_ = framing.length;
+}
+
+// An answer of the server's own, behind which the connection closes.
+void connection::refuse(int status, std::string_view why) {
+  if (std::exchange(refused_, true)) return;
+  shard_.errors.add();
+  response_head head;
+  head.status = status;
+  head.keep_alive = false;
+  head.date_line = shard_.date_line();
+  header text{"Content-Type", "text/plain; charset=utf-8"};
+  head.headers = {&text, 1};
+  auto body = fmt::format("{} {}\n", status_text(status), why);
+  head.body = body_framing::sized(body.size());
+  if (phase_ == phase::request) head.request_method = request_.head_->method;
+  auto written = append_response_head(out_.buffer(), head);
+  if (written.body == body_framing::kind::sized) out_.buffer().append(body);
+  queue_flush();
+}
+
+error connection::blame(const fault& what) {
+  fault_ = what;
+  response_.close_connection();
+  return error(what.code, fmt::format("{} {}: {}", request_.method_text(), request_.target(), what.reason));
+}
+
+void connection::report(const std::exception_ptr& why) {
+  shard_.handler_failures.add();
+  try {
+    if (server_.options_.on_error) return server_.options_.on_error(request_, why);
+  } catch (...) {
+    complain("on_error", std::current_exception());
+  }
+  complain(fmt::format("{} {}", request_.method_text(), request_.target()), why);
+}
+
+task<void> connection::finish_response() { co_await response_.end(); }
+
+// A handler need not be a coroutine; one that throws at once fails all the same.
+task<void> connection::call_handler() {
+  try {
+    return server_.handler_(request_, response_);
+  } catch (...) {
+    return failing(std::current_exception());
+  }
+}
+
+// Reads the rest of a body that the handler did not want, so that the next request can be found behind it.
+// @return false if it is not worth it
+task<bool> connection::discard_body() {
+  if (continue_wanted_) co_return false;
+  std::uint64_t seen = 0;
+  while (!request_.complete() && seen <= discard_limit) {
+    auto piece = co_await attempt(request_.read());
+    if (!piece) co_return false;
+    seen += piece->size();
+  }
+  co_return request_.complete();
+}
+
+void connection::begin_request() {
+  auto& head = parser_.head();
+  ++requests_;
+  shard_.requests.add();
+  request_.head_ = &head;
+  request_.number_ = requests_;
+  request_.complete_ = false;
+  response_.reset();
+  continue_wanted_ = head.expect_continue && head.has_body();
+  auto began = phase_ == phase::head ? head_began_ : worker_.loop_time();
+  phase_ = phase::request;
+  clear_deadline();
+  if (!head.has_body()) {
+    request_.complete_ = parser_.next(input_) == event::message_end;
+  } else if (auto limit = server_.options_.request_timeout; limit.count() > 0) {
+    auto passed = std::chrono::milliseconds(worker_.loop_time() - began);
+    set_deadline(std::max(limit - passed, std::chrono::milliseconds(1)), end_reason::request_timeout);
+  }
+}
+
+// Handles the request whose head has just been parsed. @return false if the connection ends behind it
+task<bool> connection::answer() {
+  begin_request();
+  if (parser_.head().expect_unsupported) {
+    refuse(417, "only Expect: 100-continue is understood");
+    co_return false;
+  }
+  handling_ = true;
+  in_.arm();
+  if (in_.ended()) peer_ended(this);
+  auto outcome = co_await attempt(call_handler());
+  if (outcome && !response_.ended()) outcome = co_await attempt(finish_response());
+  if (outcome) outcome = co_await attempt(room());
+  handling_ = false;
+  if (!outcome) {
+    settle_failure(outcome.failure());
+    co_return false;
+  }
+  if (!response_.keep_alive_ || out_.failure() != 0) co_return false;
+  co_return request_.complete() || co_await discard_body();
+}
+
+// A handler has failed: whose fault is it, who is told, and what does the client get?
+void connection::settle_failure(const failure& why) {
+  bool told_to = fiber_.must_stop() && why.is_cancelled();
+  bool broken = lost() && (why.error().syscall() == "write" || why.error().syscall() == "read");
+  if (broken || (told_to && end_ == end_reason::peer_left)) shard_.disconnects.add();
+  bool clients_fault = fault_.status != 0 && why.code() == make_error_code(fault_.code);
+  if (broken || told_to) return;
+  if (!clients_fault) report(why.exception());
+  if (response_.headers_sent()) return;
+  refuse(clients_fault ? fault_.status : 500, clients_fault ? fault_.reason : "the handler failed");
+}
+
+task<void> connection::run() {
+  set_deadline(server_.options_.header_timeout, end_reason::head_timeout);
+  for (;;) {
+    switch (parser_.next(input_)) {
+      case event::head:
+        if (!co_await answer()) co_return;
+        continue;
+      case event::message_end: continue;
+      case event::need_more: break;
+      case event::error:
+        phase_ = phase::head;
+        refuse(parser_.failure().status, parser_.failure().reason);
+        co_return;
+      default: co_return;
+    }
+    if (parser_.idle() && closing_) co_return;
+    await_head();
+    auto more = co_await attempt(receive());
+    if (!more || !*more) co_return;
+  }
+}
+
+// Sets the deadline for what is received next.
+void connection::await_head() {
+  auto& options = server_.options_;
+  if (parser_.idle()) {
+    if (phase_ != phase::idle) set_deadline(options.keep_alive_timeout, end_reason::idle);
+    phase_ = phase::idle;
+    return;
+  }
+  if (phase_ == phase::head) return;
+  phase_ = phase::head;
+  head_began_ = worker_.loop_time();
+  // The first head counts from the beginning of the connection.
+  if (requests_ != 0) set_deadline(options.header_timeout, end_reason::head_timeout);
+}
+
+task<void> connection::ignore_rest() {
+  while (co_await receive()) {
+  }
+}
+
+task<void> connection::say_goodbye() {
+  bool late = end_ == end_reason::head_timeout || (end_ == end_reason::request_timeout && !response_.headers_sent());
+  if (late) refuse(408, "the request took too long");
+  out_.flush(fiber_);
+  if (out_.pending() != 0) {
+    std::chrono::nanoseconds limit = end_ == end_reason::none ? drain_time : farewell_time;
+    if (!co_await attempt(timeout(limit, out_.drain()))) co_return;
+  }
+  if (out_.failure() != 0 || in_.ended() || cut_off()) co_return;
+  // A close with unread input would reset the connection and take the answer with it (RFC 9112 9.6).
+  if (!co_await attempt(stream_.shutdown_write())) co_return;
+  static_cast<void>(co_await attempt(timeout(farewell_time, ignore_rest())));
+}
+
+task<void> connection::leave() {
+  clear_deadline();
+  bool cancelled = fiber_.must_stop();
+  if (!cancelled || end_ != end_reason::none) {  // else the server's time is up
+    std::optional<detail::shield_guard> shielded;
+    if (cancelled) shielded.emplace(fiber_);
+    static_cast<void>(co_await attempt(say_goodbye()));
+  }
+  co_await out_.stop();
+  co_await in_.stop();
+  while (flush_queued_) static_cast<void>(co_await attempt(next_tick()));
+  if (cut_off()) stream_.abort();
+}
+
+}  // namespace weir::net::http
