@@ -23,7 +23,12 @@ server::~server() = default;
 
 address server::listen(std::string_view where) {
   if (serving_.load(std::memory_order_acquire)) throw error(errc::err_server_already_listen);
-  listeners_.push_back(std::make_unique<tcp_listener>(where, options_.listen));
+  return listen(tcp_listener(where, options_.listen));
+}
+
+address server::listen(tcp_listener listener) {
+  if (serving_.load(std::memory_order_acquire)) throw error(errc::err_server_already_listen);
+  listeners_.push_back(std::make_unique<tcp_listener>(std::move(listener)));
   return listeners_.back()->local();
 }
 

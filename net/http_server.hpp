@@ -188,6 +188,10 @@ class server {
   /// ERR_SERVER_ALREADY_LISTEN once `serve` has begun
   address listen(std::string_view where);
 
+  /// Serves on a listener that is open already: inherited, handed over, or made with options of its own.
+  /// @throws weir::error ERR_SERVER_ALREADY_LISTEN once `serve` has begun
+  address listen(tcp_listener listener);
+
   /// Once in a server's life. Throws weir::error ERR_SERVER_NOT_RUNNING without `listen`, ERR_SERVER_ALREADY_LISTEN
   /// the second time, or what makes accepting impossible.
   task<void> serve();
