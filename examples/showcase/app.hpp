@@ -2,6 +2,10 @@
 // the few helpers that each of them needs. Handlers run on any worker, so what they share is atomic or locked.
 #pragma once
 
+#include "crowd.hpp"
+#include "json.hpp"
+#include "live.hpp"
+
 #include <weir/net/http_server.hpp>
 #include <weir/weir.hpp>
 
@@ -30,12 +34,39 @@ class event_log {
   std::vector<std::string> lines_;
 };
 
+/// How the handlers of one kind fared.
+struct outcomes {
+  std::atomic<std::uint64_t> started = 0, finished = 0, cancelled = 0;
+};
+
+/// The bodies that are on their way now, for whoever wants to see how far they have come.
+class transfer_list {
+ public:
+  struct entry {
+    std::string_view kind;
+    std::uint64_t tag;  ///< what the client calls it
+    std::atomic<std::uint64_t> bytes = 0;
+  };
+
+  void add(entry& e);
+  void remove(entry& e);
+  void describe(json& out) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<entry*> entries_;
+};
+
 struct app {
   weir::net::http::server* server = nullptr;
+  std::string self;  ///< where the program reaches itself, as "127.0.0.1:8080"
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   std::atomic<bool> closing = false;
   std::atomic<std::uint64_t> downloaded = 0, uploaded = 0;  ///< bytes
-  std::atomic<std::uint64_t> slow_started = 0, slow_finished = 0, slow_cancelled = 0;
+  outcomes downloads, uploads, slow;
+  transfer_list transfers = {};
+  crowd callers = {};
+  live_figures live = {};
   event_log log = {};
 };
 
@@ -45,6 +76,9 @@ task<void> hello(app& a, request& req, response& res);
 task<void> download(app& a, request& req, response& res);
 task<void> upload(app& a, request& req, response& res);
 task<void> slow(app& a, request& req, response& res);
+task<void> call_crowd(app& a, request& req, response& res);
+task<void> cut_crowd(app& a, request& req, response& res);
+task<void> events(app& a, request& req, response& res);
 task<void> metrics_text(app& a, request& req, response& res);
 task<void> metrics_json(app& a, request& req, response& res);
 task<void> tasks(app& a, request& req, response& res);
@@ -62,5 +96,19 @@ struct range {
 
 /// A whole number from the query (`?name=5`), or `fallback` where there is none. Fails with a text for the client.
 weir::result<std::uint64_t> number_from_query(const request& req, std::string_view name, range allowed);
+
+/// What /proc says of this process.
+struct process_facts {
+  std::uint64_t resident_bytes = 0, virtual_bytes = 0, open_files = 0, most_files = 0;
+  double cpu_seconds = 0;
+};
+
+/// Reads files, so it may block, if only for microseconds: to be called by weir::blocking.
+process_facts read_process_facts();
+
+double uptime(const app& a);
+
+/// All figures as one JSON object.
+std::string figures(const app& a, const process_facts& process, const weir::runtime_metrics& runtime);
 
 }  // namespace showcase

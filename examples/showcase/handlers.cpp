@@ -11,6 +11,9 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 
+// By which a client knows its own transfers among those that are shown: what JavaScript's numbers can hold.
+constexpr range any_tag = {.fallback = 0, .least = 0, .most = (std::uint64_t{1} << 53) - 1};
+
 double seconds_since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
 
 std::uint64_t milliseconds_since(clock::time_point start) {
@@ -41,6 +44,55 @@ class crc32 {
   std::uint32_t state_ = ~0U;
 };
 
+const char* why_ended(const app& a) { return a.closing ? "the server closes" : "the client left"; }
+
+/// A body on its way, shown to whoever watches. However its handler ends, that is counted and told.
+class transfer {
+ public:
+  transfer(app& a, outcomes& counts, std::string_view kind, std::uint64_t tag) : app_(a), counts_(counts) {
+    entry_.kind = kind;
+    entry_.tag = tag;
+    name_ = std::string(kind) + " " + std::to_string(++counts.started);
+    a.transfers.add(entry_);
+  }
+  transfer(const transfer&) = delete;
+  transfer& operator=(const transfer&) = delete;
+  ~transfer() {
+    app_.transfers.remove(entry_);
+    if (finished_) return;
+    ++counts_.cancelled;
+    app_.log.add(name_ + ": cancelled after " + std::to_string(entry_.bytes) + " bytes, " + why_ended(app_));
+  }
+
+  void add(std::uint64_t bytes) noexcept { entry_.bytes += bytes; }
+  std::uint64_t bytes() const noexcept { return entry_.bytes; }
+  void finish(const std::string& how) {
+    finished_ = true;
+    ++counts_.finished;
+    app_.log.add(name_ + ": " + how);
+  }
+
+ private:
+  app& app_;
+  outcomes& counts_;
+  transfer_list::entry entry_;
+  std::string name_;
+  bool finished_ = false;
+};
+
+task<void> announce_and_sleep(response& res, const std::string& name, std::uint64_t ms) {
+  co_await res.write(name + " waits " + std::to_string(ms) + " ms\n");
+  co_await weir::sleep(std::chrono::milliseconds(ms));
+  co_await res.end("done\n");
+}
+
+/// Waits until `bytes` are not more than that pace allows; 0: any pace.
+task<void> keep_pace(clock::time_point start, std::uint64_t bytes, std::uint64_t mib_per_second) {
+  if (mib_per_second == 0) co_return;
+  std::chrono::duration<double> due(static_cast<double>(bytes) / static_cast<double>(mib_per_second << 20));
+  co_await weir::sleep_until(start + std::chrono::duration_cast<clock::duration>(due));
+}
+
 }  // namespace
 
 task<void> hello(app&, request& req, response& res) {
@@ -61,36 +113,50 @@ task<void> download(app& a, request& req, response& res) {
   }();
   auto mb = number_from_query(req, "mb", {.fallback = 16, .least = 1, .most = 4096});
   if (!mb) co_return co_await refuse(res, 400, mb.failure().message());
+  auto tag = number_from_query(req, "tag", any_tag);
+  if (!tag) co_return co_await refuse(res, 400, tag.failure().message());
 
   auto left = *mb * 1024 * 1024;
   res.set("Content-Type", "text/plain").set("Content-Length", std::to_string(left));
+  if (req.method() != weir::net::http::method::get) co_return co_await res.end();  // HEAD: the length is all
+  transfer mine(a, a.downloads, "download", *tag);
   for (; left > 0; left -= block.size()) {
     co_await res.write(block);
     a.downloaded += block.size();
+    mine.add(block.size());
   }
-  if (req.method() == weir::net::http::method::get) a.log.add("download: " + std::to_string(*mb) + " MiB sent");
+  co_await res.end();
+  mine.finish(std::to_string(*mb) + " MiB sent");
 }
 
 // The same the other way round: the next piece is received when this one has been dealt with, and a client that is
 // too fast is slowed down by TCP. The server's max_body (main.cpp) bounds the whole: beyond it, read() fails and
 // the client is answered 413.
+//
+// With ?mbps=8 it reads no faster than that, and one sees in the browser what backpressure is.
 task<void> upload(app& a, request& req, response& res) {
+  auto mbps = number_from_query(req, "mbps", {.fallback = 0, .least = 1, .most = 100'000});
+  if (!mbps) co_return co_await refuse(res, 400, mbps.failure().message());
+  auto tag = number_from_query(req, "tag", any_tag);
+  if (!tag) co_return co_await refuse(res, 400, tag.failure().message());
+
   auto start = clock::now();
-  std::uint64_t bytes = 0;
   crc32 sum;
+  transfer mine(a, a.uploads, "upload", *tag);
   for (;;) {
     auto piece = co_await req.read();
     if (piece.empty()) break;
-    bytes += piece.size();
     a.uploaded += piece.size();
+    mine.add(piece.size());
     sum.add(piece);
+    co_await keep_pace(start, mine.bytes(), *mbps);
   }
   auto seconds = seconds_since(start);
   json body;
-  body.open('{').add("bytes", bytes).add("crc32", sum.text()).add("seconds", seconds).close('}');
+  body.open('{').add("bytes", mine.bytes()).add("crc32", sum.text()).add("seconds", seconds).close('}');
   res.set("Content-Type", "application/json");
   co_await res.end(body.text() + "\n");
-  a.log.add("upload: " + std::to_string(bytes) + " bytes, CRC-32 " + sum.text());
+  mine.finish(std::to_string(mine.bytes()) + " bytes, CRC-32 " + sum.text());
 }
 
 // A client that leaves cancels its handler: the await it is in ends at once, with `cancelled`. Nothing has to be
@@ -98,23 +164,23 @@ task<void> upload(app& a, request& req, response& res) {
 task<void> slow(app& a, request& req, response& res) {
   auto ms = number_from_query(req, "ms", {.fallback = 5000, .least = 0, .most = 60'000});
   if (!ms) co_return co_await refuse(res, 400, ms.failure().message());
+  bool quiet = req.query().starts_with("quiet=1");  // the crowd's, of which there are many
 
   auto start = clock::now();
-  auto name = "slow request " + std::to_string(++a.slow_started);
-  a.log.add(name + ": waiting " + std::to_string(*ms) + " ms");
+  auto name = "slow request " + std::to_string(++a.slow.started);
+  auto tell = [&](const std::string& what) {
+    if (!quiet) a.log.add(name + ": " + what);
+  };
+  tell("waiting " + std::to_string(*ms) + " ms");
   res.set("Content-Type", "text/plain");
-  co_await res.write(name + " waits " + std::to_string(*ms) + " ms\n");
-
-  auto slept = co_await weir::attempt(weir::sleep(std::chrono::milliseconds(*ms)));
+  auto slept = co_await weir::attempt(announce_and_sleep(res, name, *ms));
   if (!slept) {
-    ++a.slow_cancelled;
-    a.log.add(name + ": cancelled after " + std::to_string(milliseconds_since(start)) + " ms, " +
-              (a.closing ? "the server closes" : "the client left"));
+    ++a.slow.cancelled;
+    tell("cancelled after " + std::to_string(milliseconds_since(start)) + " ms, " + why_ended(a));
     slept.value();  // throws `cancelled`: goes on with what attempt() held up
   }
-  co_await res.end("done\n");
-  ++a.slow_finished;
-  a.log.add(name + ": done");
+  ++a.slow.finished;
+  tell("done");
 }
 
 }  // namespace showcase

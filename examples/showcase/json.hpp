@@ -37,6 +37,16 @@ class json {
   }
   /// An element of a list.
   json& add(std::string_view value) { return add(std::string_view(), value); }
+  template <class N>
+  json& element(N value) {
+    return add(std::string_view(), value);
+  }
+  /// JSON made before.
+  json& raw(std::string_view key, std::string_view value) {
+    start(key);
+    text_ += value;
+    return *this;
+  }
 
   const std::string& text() const noexcept { return text_; }
 

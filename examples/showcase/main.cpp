@@ -89,6 +89,8 @@ void greet(const net::address& bound) {
   show("curl -o /dev/null '" + at + "/download?mb=256'", "a stream, as fast as you read it");
   show("head -c 64M /dev/zero | curl -T - -X POST " + at + "/upload", "answers with size and CRC-32");
   show("curl -N '" + at + "/slow?ms=9000'", "Ctrl-C it: the handler is cancelled");
+  show("curl -N -X POST '" + at + "/crowd?n=100'", "Ctrl-C it: a hundred handlers are cancelled");
+  show("curl -N " + at + "/events", "figures as they are measured");
   show("curl " + at + "/metrics", "for Prometheus");
   show("curl " + at + "/tasks", "everything alive");
   show("kill -USR1 " + std::to_string(::getpid()), "the same, printed here");
@@ -100,6 +102,7 @@ void greet(const net::address& bound) {
 task<void> close_on_signal(app& a, io::signals& stop) {
   auto name = co_await stop.next() == SIGINT ? "SIGINT" : "SIGTERM";
   a.closing = true;
+  a.live.close();  // who watches would otherwise hold up the end
   a.log.add(std::string(name) + ": closing; requests in progress have " + std::to_string(grace.count()) + " s");
   a.server->close(grace);
   co_await stop.next();
@@ -115,12 +118,15 @@ task<int> serve(options chosen) {
   a.server = &server;
   io::signals stop({SIGINT, SIGTERM});  // from here on they are kept for whoever waits
   try {
-    greet(server.listen(address_of(chosen)));
+    auto bound = server.listen(address_of(chosen));
+    a.self = bound.is_any() ? net::address::loopback_ipv4(bound.port()).to_string() : bound.to_string();
+    greet(bound);
   } catch (const weir::error& e) {
     std::fprintf(stderr, "showcase: %s\n", e.what());
     co_return 1;
   }
-  co_await race(server.serve(), close_on_signal(a, stop));  // whichever ends first, the other is cancelled and awaited
+  // Whichever ends first, the others are cancelled and awaited.
+  co_await race(server.serve(), close_on_signal(a, stop), a.live.run(a));
   auto served = server.statistics();
   a.log.add("closed: " + std::to_string(served.requests) + " requests on " + std::to_string(served.accepted) +
             " connections served");
@@ -128,6 +134,23 @@ task<int> serve(options chosen) {
 }
 
 }  // namespace
+
+void showcase::transfer_list::add(entry& e) {
+  std::lock_guard guard(mutex_);
+  entries_.push_back(&e);
+}
+
+void showcase::transfer_list::remove(entry& e) {
+  std::lock_guard guard(mutex_);
+  std::erase(entries_, &e);
+}
+
+void showcase::transfer_list::describe(json& out) const {
+  std::lock_guard guard(mutex_);
+  for (const auto* each : entries_) {
+    out.open('{').add("kind", each->kind).add("tag", each->tag).add("bytes", each->bytes.load()).close('}');
+  }
+}
 
 void showcase::event_log::add(std::string line) {
   constexpr std::size_t kept = 12;

@@ -5,6 +5,7 @@
 
 #include <weir/core/frame_pool.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -16,39 +17,6 @@ namespace showcase {
 namespace {
 
 using weir::worker_metrics;
-
-struct process_facts {
-  std::uint64_t resident_bytes = 0, virtual_bytes = 0, open_files = 0, most_files = 0;
-  double cpu_seconds = 0;
-};
-
-// Reads /proc: files, so it may block, if only for microseconds. Hence the blocking() around it below.
-process_facts read_process_facts() {
-  process_facts facts;
-  auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  std::ifstream("/proc/self/statm") >> facts.virtual_bytes >> facts.resident_bytes;
-  facts.virtual_bytes *= page;
-  facts.resident_bytes *= page;
-  std::error_code ignored;
-  for (std::filesystem::directory_iterator each("/proc/self/fd", ignored), end; each != end; each.increment(ignored)) {
-    ++facts.open_files;
-  }
-  if (facts.open_files > 0) --facts.open_files;  // the directory's own
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) facts.most_files = files.rlim_cur;
-  rusage used{};
-  if (::getrusage(RUSAGE_SELF, &used) == 0) {
-    auto seconds = [](const timeval& t) {
-      return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-    };
-    facts.cpu_seconds = seconds(used.ru_utime) + seconds(used.ru_stime);
-  }
-  return facts;
-}
-
-double uptime(const app& a) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - a.started).count();
-}
 
 struct worker_family {
   const char* name;  ///< counters end in _total, by Prometheus' rules
@@ -153,12 +121,24 @@ void add_server(exposition& out, const weir::net::http::server_statistics& serve
   out.single("weir_http_disconnects_total", "Handlers cancelled because the client left.", server.disconnects);
 }
 
+void add_outcomes(exposition& out, const std::string& name, const std::string& what, const outcomes& of) {
+  out.single("showcase_" + name + "_started_total", "All " + what + ".", of.started.load());
+  out.single("showcase_" + name + "_finished_total", "Those " + what + " that were answered.", of.finished.load());
+  out.single("showcase_" + name + "_cancelled_total", "Those " + what + " that ended before.", of.cancelled.load());
+}
+
+void add_outcomes(json& out, std::string_view key, const outcomes& of) {
+  auto started = of.started.load(), finished = of.finished.load(), cancelled = of.cancelled.load();
+  out.open('{', key).add("started", started).add("finished", finished).add("cancelled", cancelled);
+  out.add("running", started - std::min(started, finished + cancelled)).close('}');
+}
+
 void add_showcase(exposition& out, const app& a) {
   out.single("showcase_downloaded_bytes_total", "Bytes sent by /download.", a.downloaded.load());
   out.single("showcase_uploaded_bytes_total", "Bytes received by /upload.", a.uploaded.load());
-  out.single("showcase_slow_started_total", "Requests to /slow.", a.slow_started.load());
-  out.single("showcase_slow_finished_total", "Requests to /slow that were answered.", a.slow_finished.load());
-  out.single("showcase_slow_cancelled_total", "Requests to /slow whose client left.", a.slow_cancelled.load());
+  add_outcomes(out, "slow", "requests to /slow", a.slow);
+  add_outcomes(out, "uploads", "requests to /upload", a.uploads);
+  add_outcomes(out, "downloads", "requests to /download", a.downloads);
 }
 
 void add_process(exposition& out, const process_facts& process) {
@@ -170,6 +150,33 @@ void add_process(exposition& out, const process_facts& process) {
 }
 
 }  // namespace
+
+process_facts read_process_facts() {
+  process_facts facts;
+  auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::ifstream("/proc/self/statm") >> facts.virtual_bytes >> facts.resident_bytes;
+  facts.virtual_bytes *= page;
+  facts.resident_bytes *= page;
+  std::error_code ignored;
+  for (std::filesystem::directory_iterator each("/proc/self/fd", ignored), end; each != end; each.increment(ignored)) {
+    ++facts.open_files;
+  }
+  if (facts.open_files > 0) --facts.open_files;  // the directory's own
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) facts.most_files = files.rlim_cur;
+  rusage used{};
+  if (::getrusage(RUSAGE_SELF, &used) == 0) {
+    auto seconds = [](const timeval& t) {
+      return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+    };
+    facts.cpu_seconds = seconds(used.ru_utime) + seconds(used.ru_stime);
+  }
+  return facts;
+}
+
+double uptime(const app& a) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - a.started).count();
+}
 
 task<void> metrics_text(app& a, request&, response& res) {
   auto process = co_await weir::blocking(read_process_facts);
@@ -187,9 +194,7 @@ task<void> metrics_text(app& a, request&, response& res) {
   co_await res.end(out.text());
 }
 
-task<void> metrics_json(app& a, request&, response& res) {
-  auto process = co_await weir::blocking(read_process_facts);
-  auto runtime = weir::metrics();
+std::string figures(const app& a, const process_facts& process, const weir::runtime_metrics& runtime) {
   auto server = a.server->statistics();
   json out;
   out.open('{').add("uptime_seconds", uptime(a)).add("process_id", ::getpid()).add("tasks_alive", runtime.alive);
@@ -201,14 +206,23 @@ task<void> metrics_json(app& a, request&, response& res) {
   }
   out.close(']').open('{', "http").add("accepted", server.accepted).add("open", server.open);
   out.add("requests", server.requests).add("refused", server.errors).add("disconnects", server.disconnects);
-  out.close('}').open('{', "slow").add("started", a.slow_started.load()).add("finished", a.slow_finished.load());
-  out.add("cancelled", a.slow_cancelled.load()).close('}').open('{', "process");
+  out.close('}');
+  add_outcomes(out, "slow", a.slow);
+  add_outcomes(out, "uploads", a.uploads);
+  add_outcomes(out, "downloads", a.downloads);
+  out.open('[', "transfers");
+  a.transfers.describe(out);
+  out.close(']').add("crowd", a.callers.states()).open('{', "process");
   out.add("resident_bytes", process.resident_bytes).add("open_files", process.open_files);
   out.add("cpu_seconds", process.cpu_seconds).close('}').open('[', "log");
   for (const auto& line : a.log.lines()) out.add(line);
-  out.close(']').close('}');
+  return out.close(']').close('}').text();
+}
+
+task<void> metrics_json(app& a, request&, response& res) {
+  auto process = co_await weir::blocking(read_process_facts);
   res.set("Content-Type", "application/json").set("Cache-Control", "no-store");
-  co_await res.end(out.text() + "\n");
+  co_await res.end(figures(a, process, weir::metrics()) + "\n");
 }
 
 task<void> tasks(app&, request&, response& res) {

@@ -3,8 +3,12 @@
 #include "json.hpp"
 #include "showcase_assets.hpp"
 
+#include <weir/net/http_conditions.hpp>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
+#include <map>
 
 namespace showcase {
 namespace {
@@ -26,19 +30,44 @@ constexpr route routes[] = {
     {method::get, "/download", download},
     {method::post, "/upload", upload},
     {method::get, "/slow", slow},
+    {method::post, "/crowd", call_crowd},
+    {method::post, "/crowd/cut", cut_crowd},
+    {method::get, "/events", events},
     {method::get, "/metrics", metrics_text},
     {method::get, "/metrics.json", metrics_json},
     {method::get, "/tasks", tasks},
 };
 
 constexpr std::string_view hint =
-    "try /, /api/hello, /download?mb=16, /slow?ms=5000, /metrics, /metrics.json, /tasks, or POST to /upload";
+    "try /, /api/hello, /download?mb=16, /slow?ms=5000, /events, /metrics, /metrics.json, /tasks, or POST to "
+    "/upload or /crowd?n=100";
 
 std::string_view type_of(std::string_view name) {
   if (name.ends_with(".html")) return "text/html; charset=utf-8";
   if (name.ends_with(".css")) return "text/css; charset=utf-8";
   if (name.ends_with(".js")) return "text/javascript; charset=utf-8";
   return "image/svg+xml";
+}
+
+/// Changes when the content does: FNV-1a, 64 bits.
+std::string tag_of(std::string_view content) {
+  std::uint64_t sum = 0xcbf29ce484222325;
+  for (char c : content) sum = (sum ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  char text[24];
+  std::snprintf(text, sizeof text, "\"%016llx\"", static_cast<unsigned long long>(sum));
+  return text;
+}
+
+/// The entity tag of each file built in, made once.
+std::string_view tag_of_asset(std::string_view name) {
+  static const auto tags = [] {
+    std::map<std::string_view, std::string> made;
+    for (std::string_view each : {"index.html", "page.js", "style.css", "favicon.svg"}) {
+      made.emplace(each, tag_of(showcase_asset(each)));
+    }
+    return made;
+  }();
+  return tags.at(name);
 }
 
 }  // namespace
@@ -57,12 +86,17 @@ task<void> answer(app& a, request& req, response& res) {
   return refuse(res, 405, what + " takes " + allowed + ", not " + std::string(req.method_text()));
 }
 
+// Files of a directory are net::http::static_files' business; these are built in, so that the program is one file.
 task<void> asset(app&, request& req, response& res) {
   auto name = req.path() == "/" ? std::string_view("index.html") : req.path().substr(1);
+  weir::net::http::validators have{.etag = tag_of_asset(name)};
+  res.set("ETag", have.etag);
   res.set("Content-Type", type_of(name));
   res.set("Cache-Control", "no-cache");
   res.set("Content-Security-Policy", "default-src 'self'");
   res.set("X-Content-Type-Options", "nosniff");
+  auto outcome = check_conditions(req.method(), req.headers(), have);
+  if (outcome == weir::net::http::condition_outcome::not_modified) co_return co_await res.status(304).end();
   co_await res.end(showcase_asset(name));
 }
 
