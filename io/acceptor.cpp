@@ -6,6 +6,11 @@
 
 #include <cassert>
 #include <cerrno>
+#include <utility>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 namespace weir::io {
 
@@ -38,14 +43,16 @@ bool accept_passes_over(int errno_value) noexcept {
 }
 
 acceptor::~acceptor() {
-  assert(!armed_ && !pausing_ && queued() == 0 && "weir::io::acceptor destroyed without stop()");
+  assert(!armed_ && !pausing_ && "weir::io::acceptor destroyed without stop()");
+  while (first_ != accepted_.size()) descriptor(accepted_[first_++]).close();
 }
 
 void acceptor::submit() noexcept {
+  bool poll_first = std::exchange(unready_, false);
   request_.of = this;
-  request_.code = opcode::accept_many;
+  request_.code = poll_first ? opcode::poll : opcode::accept_many;
   request_.fd = fd_;
-  request_.flags = 0;
+  request_.flags = poll_first ? POLLIN : 0;
   request_.on_complete = complete;
   armed_ = true;
   home_->io().submit(request_);
@@ -54,22 +61,30 @@ void acceptor::submit() noexcept {
 void acceptor::complete(operation& op, const completion& report) noexcept {
   auto& self = *static_cast<request&>(op).of;
   self.armed_ = report.more;
-  self.receive(report);
+  if (op.code == opcode::accept_many) self.receive(report);
   self.wake();
+}
+
+void acceptor::keep(int connection) {
+  if (first_ != 0 && accepted_.size() == accepted_.capacity()) {
+    accepted_.erase(accepted_.begin(), accepted_.begin() + static_cast<std::ptrdiff_t>(first_));
+    first_ = 0;
+  }
+  accepted_.push_back(connection);
 }
 
 void acceptor::receive(const completion& report) noexcept {
   if (report.result >= 0) {
-    if (first_ != 0 && accepted_.size() == accepted_.capacity()) {
-      accepted_.erase(accepted_.begin(), accepted_.begin() + static_cast<std::ptrdiff_t>(first_));
-      first_ = 0;
-    }
-    accepted_.push_back(report.result);
+    keep(report.result);
     if (report.more && queued() >= options_.credit) home_->io().cancel(request_);
     return;
   }
   int why = -report.result;
   if (why == ECANCELED || accept_passes_over(why)) return;
+  if (why == EAGAIN) {
+    unready_ = true;
+    return;
+  }
   if (accept_pause(why).count() > 0) return take_break();
   failure_ = why;
 }
@@ -90,12 +105,9 @@ void acceptor::take_break() noexcept {
 }
 
 void acceptor::wake() noexcept {
-  if (stopping_) {
-    if (stopper_ != nullptr && !armed_) std::exchange(stopper_, nullptr)->end();
-    return;
-  }
-  if (!armed_ && !pausing_ && failure_ == 0 && queued() < options_.credit) submit();
+  if (!stopping_ && !armed_ && !pausing_ && failure_ == 0 && queued() < options_.credit) submit();
   if (reader_ != nullptr && ready()) std::exchange(reader_, nullptr)->finish();
+  if (stopper_ != nullptr && !armed_) std::exchange(stopper_, nullptr)->end();
 }
 
 bool acceptor::next_awaiter::suspend(detail::fiber& f, std::coroutine_handle<> h) noexcept {
@@ -108,7 +120,7 @@ bool acceptor::next_awaiter::suspend(detail::fiber& f, std::coroutine_handle<> h
     return false;
   }
   a.reader_ = this;
-  if (!a.armed_ && !a.pausing_) a.submit();
+  if (!a.armed_ && !a.pausing_ && !a.stopping_) a.submit();
   return true;
 }
 
@@ -123,7 +135,7 @@ bool acceptor::next_awaiter::stop() noexcept {
 result<descriptor> acceptor::next_awaiter::try_resume() const {
   auto& a = *from_;
   if (stopped_) return failure(cancelled());
-  if (a.stopping_) return failure(error(errc::err_closed));
+  if (a.queued() == 0 && a.stopping_) return failure(error(errc::err_closed));
   if (a.queued() == 0) return failure(net_error(a.failure_, "accept"));
   descriptor taken(a.accepted_[a.first_++]);
   if (a.queued() == 0) {
@@ -133,15 +145,34 @@ result<descriptor> acceptor::next_awaiter::try_resume() const {
   return taken;
 }
 
+// Of those who wait for a listening socket the kernel tells one of each connection. If that was the accept which has
+// just been cancelled, nobody else (another process that has the socket, say) has been told. Others who accept may
+// come first, so the socket must not block; that it does not is no matter to any accept of ours.
+void acceptor::empty_backlog() noexcept {
+  constexpr int most = 4096;  // as many as wait, not as many as come
+  int flags = ::fcntl(fd_, F_GETFL);
+  if (flags < 0 || ::fcntl(fd_, F_SETFL, flags | O_NONBLOCK) != 0) return;
+  for (int n = 0; n < most; ++n) {
+    int taken = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (taken >= 0) {
+      keep(taken);
+    } else if (!accept_passes_over(errno)) {
+      return;
+    }
+  }
+}
+
 task<void> acceptor::stop() {
   stopping_ = true;
-  if (home_ == nullptr) co_return;
-  if (reader_ != nullptr) std::exchange(reader_, nullptr)->finish();
+  if (home_ == nullptr || stopped_) {
+    stopped_ = true;
+    co_return;
+  }
   if (std::exchange(pausing_, false)) home_->disarm(pause_);
   co_await stop_wait(armed_, request_, stopper_, "accept");
-  while (first_ != accepted_.size()) descriptor(accepted_[first_++]).close();
-  accepted_.clear();
-  first_ = 0;
+  if (failure_ == 0) empty_backlog();
+  stopped_ = true;
+  wake();
 }
 
 }  // namespace weir::io

@@ -1,6 +1,7 @@
 // io/acceptor.hpp: connections that have been accepted before they are asked for. One accept stays armed in the
 // kernel and brings any number of connections; a consumer that lags stops it, and the rest waits in the kernel's
-// backlog. Out of descriptors or memory it pauses and tries again. Lives on one worker: for loop-affine fibers.
+// backlog. Out of descriptors or memory it pauses and tries again. A stop loses none: who was accepted can be taken
+// still. Lives on one worker: for loop-affine fibers.
 #pragma once
 
 #include <weir/core/backend.hpp>
@@ -32,7 +33,7 @@ class acceptor {
   explicit acceptor(int listener, acceptor_options options = {}) noexcept : fd_(listener), options_(options) {}
   acceptor(const acceptor&) = delete;
   acceptor& operator=(const acceptor&) = delete;
-  /// `stop` must have completed if `next` was ever called.
+  /// `stop` must have completed if `next` was ever called. Closes what nobody has taken.
   ~acceptor();
 
   class [[nodiscard]] next_awaiter : private detail::home_wait {
@@ -59,7 +60,8 @@ class acceptor {
   /// `co_await a.next()` waits for the next connection and gives its descriptor (close-on-exec), in the order of the
   /// kernel's backlog. Connections that broke before they were accepted are passed over. Shortages (EMFILE, ENFILE,
   /// ENOBUFS, ENOMEM) are waited out: nothing is lost, nothing spins. Throws weir::error ("accept EINVAL") once the
-  /// socket listens no more, ERR_CLOSED after `stop`. Cancelling it loses no connection. One fiber at a time.
+  /// socket listens no more; after `stop` it gives what is left, then throws ERR_CLOSED. Cancelling it loses no
+  /// connection. One fiber at a time.
   next_awaiter next() noexcept { return next_awaiter(*this); }
 
   /// Connections accepted and not taken.
@@ -68,8 +70,10 @@ class acceptor {
   /// How often a shortage of descriptors or memory made it pause.
   std::size_t pauses() const noexcept { return pauses_; }
 
-  /// Ends the accept and closes what was accepted but not taken; a `next` that waits ends with ERR_CLOSED. Not
-  /// cancelled; completes soon. Connections still in the backlog stay there until the listener is closed.
+  /// Ends the accept. What has been accepted by then, and what is in the backlog at that moment (the kernel may have
+  /// told nobody but us of it), stays to be taken by `next`; who comes later is left to others that accept on the
+  /// socket. Then a `next` that waits ends with ERR_CLOSED. Not cancelled; completes soon. Again, it does nothing; not
+  /// twice at once.
   task<void> stop();
 
  private:
@@ -80,8 +84,10 @@ class acceptor {
     acceptor* of = nullptr;
   };
 
-  bool ready() const noexcept { return queued() != 0 || failure_ != 0 || stopping_; }
+  bool ready() const noexcept { return queued() != 0 || (stopping_ ? stopped_ : failure_ != 0); }
   void submit() noexcept;
+  void keep(int connection);
+  void empty_backlog() noexcept;
   void wake() noexcept;
   void take_break() noexcept;
   void receive(const completion& report) noexcept;
@@ -100,7 +106,9 @@ class acceptor {
   int failure_ = 0;
   bool armed_ = false;
   bool pausing_ = false;
+  bool unready_ = false;  // the kernel does not wait on a socket in non-blocking mode: poll first
   bool stopping_ = false;
+  bool stopped_ = false;
 };
 
 /// How long to leave accept(2) alone after that error; zero: it is no shortage of resources.
