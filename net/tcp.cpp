@@ -5,10 +5,13 @@
 
 #include <array>
 #include <cerrno>
+#include <string>
 #include <vector>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -47,6 +50,48 @@ void remove_stale(const address& where) {
   if (::lstat(path.c_str(), &seen) != 0 || !S_ISSOCK(seen.st_mode)) return;
   socket_handle probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (::connect(probe.get(), where.data(), where.size()) != 0 && errno == ECONNREFUSED) ::unlink(path.c_str());
+}
+
+// Before it listens, so that nobody is refused on the way.
+void widen(const address& where, const listen_options& options) {
+  if (where.family() != family::unix_path || !(options.readable_all || options.writable_all)) return;
+  auto path = where.host();
+  struct stat seen;
+  if (::stat(path.c_str(), &seen) != 0) throw listen_error(errno, where);
+  mode_t wanted = seen.st_mode & 07777;
+  if (options.readable_all) wanted |= S_IRUSR | S_IRGRP | S_IROTH;
+  if (options.writable_all) wanted |= S_IWUSR | S_IWGRP | S_IWOTH;
+  if (::chmod(path.c_str(), wanted) != 0) throw listen_error(errno, where);
+}
+
+int option_of(int fd, int name) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  if (::getsockopt(fd, SOL_SOCKET, name, &value, &size) != 0) throw weir::net_error(errno, "adopt");
+  return value;
+}
+
+// Who shares a listener may come late, after it was told of a connection that another has taken.
+void make_private(int fd) {
+  int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+    throw weir::net_error(errno, "adopt");
+  }
+}
+
+[[noreturn]] void refuse(int fd, std::string_view what) {
+  throw error(errc::err_invalid_arg_value, "adopt: descriptor " + std::to_string(fd) + " is " + std::string(what));
+}
+
+socket_handle checked_listener(socket_handle&& given) {
+  int fd = given.get();
+  int type = option_of(fd, SO_TYPE);
+  int domain = option_of(fd, SO_DOMAIN);
+  if (type == SOCK_DGRAM) refuse(fd, "a datagram socket, which has no connections");
+  if (type != SOCK_STREAM) refuse(fd, "no stream socket");
+  if (domain != AF_INET && domain != AF_INET6 && domain != AF_UNIX) refuse(fd, "neither an IP nor a Unix socket");
+  if (option_of(fd, SO_ACCEPTCONN) == 0) refuse(fd, "a stream socket that does not listen");
+  return std::move(given);
 }
 
 }  // namespace
@@ -123,9 +168,15 @@ tcp_listener::tcp_listener(const address& where, const listen_options& options)
   // Accepted sockets inherit it, which saves a system call each.
   if (no_delay_) sockets::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1);
   if (where.family() == family::unix_path && options.remove_stale_unix) remove_stale(where);
-  if (::bind(fd(), where.data(), where.size()) != 0 || ::listen(fd(), options.backlog) != 0) {
-    throw listen_error(errno, where);
-  }
+  if (::bind(fd(), where.data(), where.size()) != 0) throw listen_error(errno, where);
+  widen(where, options);
+  if (::listen(fd(), options.backlog) != 0) throw listen_error(errno, where);
+}
+
+tcp_listener::tcp_listener(socket_handle&& listening, const listen_options& options)
+    : socket_(checked_listener(std::move(listening))), no_delay_(options.no_delay && local().is_ip()) {
+  make_private(fd());
+  if (no_delay_) sockets::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 address tcp_listener::local() const { return name_of(fd(), ::getsockname); }
@@ -136,7 +187,9 @@ task<tcp_stream> tcp_listener::accept() {
     if (taken) co_return tcp_stream(static_cast<int>(*taken));
     int why = taken.failure().error().errno_value();
     auto pause = io::accept_pause(why);
-    if (pause.count() > 0) {
+    if (why == EAGAIN) {  // old kernels do not wait on a non-blocking socket
+      co_await io::poll(fd(), POLLIN);
+    } else if (pause.count() > 0) {
       co_await sleep(pause);
     } else if (!io::accept_passes_over(why)) {
       co_return taken.failure();

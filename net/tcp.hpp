@@ -33,6 +33,8 @@ struct listen_options {
   bool ipv6_only = false;         ///< false: an IPv6 listener takes IPv4 too (dual stack)
   bool no_delay = true;           ///< accepted sockets send at once (TCP_NODELAY)
   bool remove_stale_unix = true;  ///< a Unix socket's file that nobody listens on is replaced
+  bool readable_all = false;      ///< a Unix socket's file may be read by every user,
+  bool writable_all = false;      ///< and written, which is what connecting takes, whatever the umask says
 };
 
 struct connect_options {
@@ -93,14 +95,22 @@ class tcp_stream {
   socket_handle socket_;
 };
 
-/// A listening socket.
+/// A listening socket. Closing it takes away this process's share only: where another has a share too (inherited, or
+/// handed over), the connections that wait in the backlog are that one's. A Unix socket's file stays.
 class tcp_listener {
  public:
   /// Binds and listens. An address is text as `address::parse` reads it: ":8080" is every address of the machine.
-  /// @throws weir::error "listen EADDRINUSE: address already in use 127.0.0.1:80"; ERR_INVALID_ADDRESS
+  /// @throws weir::error "listen EADDRINUSE: address already in use 127.0.0.1:80", "listen EACCES: permission denied
+  /// 0.0.0.0:80"; ERR_INVALID_ADDRESS
   explicit tcp_listener(const address& where, const listen_options& options = {});
   explicit tcp_listener(std::string_view where, const listen_options& options = {})
       : tcp_listener(address::parse(where), options) {}
+
+  /// Adopts a socket that listens already: inherited, or passed by another process. It is made non-blocking, as it may
+  /// be shared, and close-on-exec. Of the options only `no_delay` counts. What is refused stays the caller's.
+  /// @throws weir::error "adopt EBADF", "adopt ENOTSOCK"; ERR_INVALID_ARG_VALUE, saying what it is, if it is no
+  /// listening stream socket of IP or Unix
+  explicit tcp_listener(socket_handle&& listening, const listen_options& options = {});
 
   /// `co_await l.accept()` waits for the next connection. Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS,
   /// ENOMEM) it waits a little and tries again: nothing is lost, nothing spins. Connections that broke before

@@ -9,6 +9,7 @@
 #include <weir/core/time.hpp>
 #include <weir/net/tcp.hpp>
 
+#include "tests/support/files.hpp"
 #include "tests/support/run.hpp"
 #include "tests/support/sockets.hpp"
 
@@ -20,6 +21,7 @@
 #include <array>
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <optional>
 #include <set>
@@ -80,6 +82,14 @@ int option(int fd, int level, int name) {
   socklen_t size = sizeof value;
   checked(::getsockopt(fd, level, name, &value, &size));
   return value;
+}
+
+/// Whether there are ports that not everybody may listen on.
+bool may_be_refused_ports() {
+  std::ifstream from("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+  int first = 1024;
+  from >> first;
+  return first > 1;
 }
 
 class TcpOnWorkers : public ::testing::TestWithParam<unsigned> {};
@@ -420,6 +430,73 @@ TEST(TcpListener, loses_no_connection_to_a_cancelled_accept) {
   }());
 }
 
+TEST(TcpListener, says_that_it_may_not) {
+  if (!may_be_refused_ports()) GTEST_SKIP() << "every user may listen on every port here";
+  as_nobody([] {
+    EXPECT_EQ(message_of([] { tcp_listener low("127.0.0.1:1"); }), "listen EACCES: permission denied 127.0.0.1:1");
+    EXPECT_EQ(message_of([] { tcp_listener file("unix:/weir-test.sock"); }),
+              "listen EACCES: permission denied /weir-test.sock");
+  });
+}
+
+TEST(TcpListener, keeps_a_backlog_of_the_length_it_is_told) {
+  tcp_listener listener("127.0.0.1:0", {.backlog = 2});
+  // Of a listening socket tcp_info has the length of the backlog here.
+  tcp_info seen = {};
+  socklen_t size = sizeof seen;
+  checked(::getsockopt(listener.fd(), IPPROTO_TCP, TCP_INFO, &seen, &size));
+  EXPECT_EQ(seen.tcpi_sacked, 2U);
+}
+
+// ---- adopting
+
+TEST(TcpListener, adopts_what_listens_already) {
+  auto open = listening();
+  auto port = port_of(open.get());
+  auto client = connected_to(port);
+  run_with(1, [&]() -> task<void> {
+    checked(::fcntl(open.get(), F_SETFD, 0));
+    tcp_listener adopted(std::move(open));
+    EXPECT_FALSE(open);
+    EXPECT_EQ(adopted.local(), address::loopback_ipv4(port));
+    EXPECT_EQ(::fcntl(adopted.fd(), F_GETFD), FD_CLOEXEC);
+    EXPECT_NE(::fcntl(adopted.fd(), F_GETFL) & O_NONBLOCK, 0);
+    auto waited = co_await adopted.accept();
+    EXPECT_EQ(waited.remote().port(), port_of(client.get()));
+    EXPECT_EQ(::fcntl(waited.fd(), F_GETFL) & O_NONBLOCK, 0);
+    co_await with_scope([&](scope& s) -> task<void> {
+      auto next = s.spawn_local([&]() -> task<void> {
+        auto taken = co_await adopted.accept();
+        EXPECT_NE(option(taken.fd(), IPPROTO_TCP, TCP_NODELAY), 0);
+      });
+      co_await immediate();
+      auto late = co_await connect(adopted.local());
+      co_await std::move(next);
+    });
+  }());
+}
+
+TEST(TcpListener, says_what_it_cannot_adopt_and_leaves_it_open) {
+  scratch dir;
+  auto refused = [](int fd) {
+    socket_handle given(fd);
+    auto why = message_of([&] { tcp_listener wrong(std::move(given)); });
+    EXPECT_EQ(given.get(), fd);
+    return why;
+  };
+  auto named = [](int fd, const char* what) { return "adopt: descriptor " + std::to_string(fd) + " is " + what; };
+  EXPECT_EQ(refused(-1), "adopt EBADF");
+  EXPECT_EQ(refused(checked(::open((dir / "file").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600))), "adopt ENOTSOCK");
+  int fd = checked(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(refused(fd), named(fd, "a datagram socket, which has no connections"));
+  fd = checked(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(refused(fd), named(fd, "no stream socket"));
+  fd = checked(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(refused(fd), named(fd, "a stream socket that does not listen"));
+  fd = connected_to(port_of(listening().get())).release();
+  EXPECT_EQ(refused(fd), named(fd, "a stream socket that does not listen"));
+}
+
 // ---- options
 
 TEST(TcpOptions, are_what_the_kernel_has) {
@@ -483,6 +560,46 @@ TEST(UnixSocket, replaces_a_file_that_nobody_listens_on) {
   run_with(1, [&]() -> task<void> {
     co_await connect("unix:" + path);
     co_await again.accept();
+  }());
+}
+
+TEST(UnixSocket, is_open_to_every_user_on_request) {
+  scratch dir;
+  auto before = ::umask(0077);
+  auto mode = [&](listen_options options) {
+    tcp_listener listener("unix:" + dir / "socket", options);
+    struct stat seen;
+    checked(::stat((dir / "socket").c_str(), &seen));
+    return seen.st_mode & 07777;
+  };
+  EXPECT_EQ(mode({}), 0700U);
+  EXPECT_EQ(mode({.readable_all = true}), 0744U);
+  EXPECT_EQ(mode({.writable_all = true}), 0722U);
+  EXPECT_EQ(mode({.readable_all = true, .writable_all = true}), 0766U);
+  ::umask(before);
+}
+
+TEST(UnixSocket, has_a_name_that_two_cannot_have) {
+  auto where = "unix:@weir-taken-" + std::to_string(::getpid());
+  tcp_listener first(where);
+  EXPECT_EQ(message_of([&] { tcp_listener second(where); }),
+            "listen EADDRINUSE: address already in use " + where.substr(5));
+  first.close();
+  tcp_listener again(where);
+}
+
+TEST(UnixSocket, keeps_its_file_when_a_share_of_it_is_closed) {
+  scratch dir;
+  auto where = "unix:" + dir / "socket";
+  run_with(1, [&]() -> task<void> {
+    std::optional<tcp_listener> first(std::in_place, where);
+    tcp_listener second(socket_handle(checked(::fcntl(first->fd(), F_DUPFD_CLOEXEC, 0))));
+    EXPECT_EQ(second.local(), address::parse(where));
+    auto waiting = co_await connect(where);
+    first.reset();
+    static_cast<void>(co_await second.accept());
+    auto late = co_await connect(where);
+    static_cast<void>(co_await second.accept());
   }());
 }
 
