@@ -63,7 +63,8 @@ class sender {
   /// throws weir::error ("write EPIPE") if a send failed. Cancelling it leaves the send alone.
   drain_awaiter drain(std::size_t limit = 0) noexcept { return drain_awaiter(*this, limit); }
 
-  /// Sends `data` after everything gathered, without copying it; it must stay until this completes.
+  /// Sends `data` after everything gathered, and together with it, without copying it; it must stay until this
+  /// completes. Cancelled, it may have sent a part.
   task<void> send(std::span<const std::byte> data);
 
   /// Ends what is in flight, sent or not, and discards the rest. Not cancelled. For a connection that is given up.
@@ -75,6 +76,7 @@ class sender {
   };
 
   bool settled(std::size_t limit) const noexcept { return failure_ != 0 || pending() <= limit; }
+  std::size_t send_at_once(std::span<const std::byte> data) noexcept;
   void submit() noexcept;
   void advance(int result) noexcept;
   static void complete(operation& op, const completion& report) noexcept;

@@ -104,6 +104,35 @@ TEST_P(SenderOnWorkers, keeps_the_order_of_gathered_and_borrowed_bytes) {
   EXPECT_EQ(got, sent);
 }
 
+TEST(Sender, sends_borrowed_bytes_with_the_gathered_ones_at_once_where_the_socket_has_room) {
+  auto pair = connect_pair();
+  send_on(1, pair.ours.get(), [&](sender& out, detail::fiber&) -> task<void> {
+    const auto before = submissions();
+    const auto body = noise(20'000);
+    out.buffer() = "head";
+    co_await out.send(bytes(body));
+    EXPECT_EQ(submissions(), before);
+    EXPECT_EQ(out.pending(), 0U);
+    EXPECT_EQ(get(pair.theirs.get(), 4 + body.size()), "head" + body);
+  });
+}
+
+TEST(Sender, sends_no_borrowed_bytes_of_who_has_been_cancelled) {
+  auto pair = connect_pair();
+  send_on(1, pair.ours.get(), [&](sender& out, detail::fiber&) -> task<void> {
+    co_await with_scope([&](scope& s) -> task<void> {
+      auto sending = s.spawn_local([&]() -> task<void> {
+        EXPECT_EQ(verdict(co_await attempt(immediate())), "ABORT_ERR");
+        EXPECT_EQ(verdict(co_await attempt(out.send(bytes("never")))), "ABORT_ERR");
+      });
+      sending.cancel();
+      static_cast<void>(co_await attempt(std::move(sending)));
+    });
+  });
+  pair.ours.close();
+  EXPECT_EQ(get(pair.theirs.get()), "");
+}
+
 TEST(Sender, drains_down_to_a_limit_and_no_further) {
   auto pair = connect_pair(4096);
   set_nonblocking(pair.theirs.get());
