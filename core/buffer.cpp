@@ -262,7 +262,9 @@ std::size_t find_last(std::span<const std::byte> in, std::span<const std::byte> 
 }
 
 // Node looks for UTF-16 unit by unit: at even places, and not in an odd byte at the end.
-std::size_t find_units(const buffer& in, const buffer& what, std::ptrdiff_t from, bool forward) {
+std::size_t find_units(const buffer& in, std::span<const std::byte> what, std::ptrdiff_t from, bool forward) {
+  if (what.size() == 1) return buffer::npos;
+  what = what.first(what.size() & ~std::size_t{1});
   const auto units = in.slice(0, static_cast<std::ptrdiff_t>(in.size() & ~std::size_t{1}));
   auto at = search_start(units.size(), from, what.size(), forward);
   if (what.empty() || at < 0) return static_cast<std::size_t>(at);
@@ -461,9 +463,13 @@ std::size_t buffer::index_of(std::span<const std::byte> what, std::ptrdiff_t fro
   return found >= searched.size() ? npos : static_cast<std::size_t>(start) + found;
 }
 
+std::size_t buffer::index_of(std::span<const std::byte> what, std::ptrdiff_t from, encoding as) const {
+  return as == encoding::utf16le ? find_units(*this, what, from, true) : index_of(what, from);
+}
+
 std::size_t buffer::index_of(std::string_view what, std::ptrdiff_t from, encoding as) const {
   const text_bytes wanted(what, as);
-  if (as == encoding::utf16le) return find_units(*this, wanted.bytes, from, true);
+  if (as == encoding::utf16le) return find_units(*this, wanted.bytes.bytes(), from, true);
   return index_of(wanted.bytes.bytes(), from);
 }
 
@@ -481,9 +487,13 @@ std::size_t buffer::last_index_of(std::span<const std::byte> what, std::ptrdiff_
   return find_last(bytes(), what, static_cast<std::size_t>(start));
 }
 
+std::size_t buffer::last_index_of(std::span<const std::byte> what, std::ptrdiff_t from, encoding as) const {
+  return as == encoding::utf16le ? find_units(*this, what, from, false) : last_index_of(what, from);
+}
+
 std::size_t buffer::last_index_of(std::string_view what, std::ptrdiff_t from, encoding as) const {
   const text_bytes wanted(what, as);
-  if (as == encoding::utf16le) return find_units(*this, wanted.bytes, from, false);
+  if (as == encoding::utf16le) return find_units(*this, wanted.bytes.bytes(), from, false);
   return last_index_of(wanted.bytes.bytes(), from);
 }
 

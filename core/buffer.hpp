@@ -235,6 +235,8 @@ class buffer {
   // An empty `what` is found at `from`. For utf16le only even positions count, as in Node.
 
   [[nodiscard]] std::size_t index_of(std::span<const std::byte> what, std::ptrdiff_t from = 0) const noexcept;
+  /// Bytes that are text of that encoding.
+  [[nodiscard]] std::size_t index_of(std::span<const std::byte> what, std::ptrdiff_t from, encoding as) const;
   [[nodiscard]] std::size_t index_of(std::string_view what, std::ptrdiff_t from = 0,
                                      encoding as = encoding::utf8) const;
   [[nodiscard]] std::size_t index_of(int octet, std::ptrdiff_t from = 0) const noexcept;
@@ -242,6 +244,7 @@ class buffer {
   /// The last match that begins at `from` or before.
   static constexpr std::ptrdiff_t from_end = std::numeric_limits<std::ptrdiff_t>::max();
   [[nodiscard]] std::size_t last_index_of(std::span<const std::byte> what, std::ptrdiff_t from = from_end) const;
+  [[nodiscard]] std::size_t last_index_of(std::span<const std::byte> what, std::ptrdiff_t from, encoding as) const;
   [[nodiscard]] std::size_t last_index_of(std::string_view what, std::ptrdiff_t from = from_end,
                                           encoding as = encoding::utf8) const;
   [[nodiscard]] std::size_t last_index_of(int octet, std::ptrdiff_t from = from_end) const noexcept;

@@ -12,7 +12,8 @@
 namespace weir {
 
 /// Decodes a stream of bytes (https://nodejs.org/api/string_decoder.html). What ends within a character (utf8, utf16le)
-/// or within a group of three bytes (base64, base64url) waits for the next piece.
+/// or within a group of three bytes (base64, base64url) waits for the next piece. What only looks like the beginning of
+/// a character, by its first byte, waits as well, as in Node.
 ///
 /// Not thread-safe; a value, with no memory of its own. Fails only if the std::string cannot grow.
 class string_decoder {
@@ -36,6 +37,7 @@ class string_decoder {
  private:
   std::span<const std::byte> kept() const noexcept { return {bytes_, kept_}; }
   void complete(std::span<const std::byte>& chunk, std::string& out);
+  void complete_utf8(std::span<const std::byte>& chunk, std::string& out);
   void put_first(std::size_t count, std::string& out);
 
   encoding as_;

@@ -16,6 +16,11 @@ encoding encoding_at(const arguments& a, std::size_t i, encoding fallback = enco
   return a.has(i) ? parse_encoding(a.text(i)) : fallback;
 }
 
+/// Where Node takes a name that it does not know for utf8.
+encoding known_encoding_at(const arguments& a, std::size_t i) {
+  return find_encoding(a.text_or(i, "utf8")).value_or(encoding::utf8);
+}
+
 /// Node cuts these positions to the buffer, whatever number they are.
 std::size_t cut_position(const json& given) {
   double value = number_of(given);
@@ -78,7 +83,7 @@ std::size_t find(const arguments& a) {
   auto start = a.has(2) ? signed_position(a[2]) : 0;
   return with_value(
       a[1], [&](const std::string& text) { return in.index_of(text, start, encoding_at(a, 3)); },
-      [&](const buffer& bytes) { return in.index_of(bytes.bytes(), start); },
+      [&](const buffer& bytes) { return in.index_of(bytes.bytes(), start, known_encoding_at(a, 3)); },
       [&](int octet) { return in.index_of(octet, start); });
 }
 
@@ -87,7 +92,7 @@ std::size_t find_last(const arguments& a) {
   auto start = a.has(2) && !std::isnan(a.number(2)) ? signed_position(a[2]) : buffer::from_end;
   return with_value(
       a[1], [&](const std::string& text) { return in.last_index_of(text, start, encoding_at(a, 3)); },
-      [&](const buffer& bytes) { return in.last_index_of(bytes.bytes(), start); },
+      [&](const buffer& bytes) { return in.last_index_of(bytes.bytes(), start, known_encoding_at(a, 3)); },
       [&](int octet) { return in.last_index_of(octet, start); });
 }
 
@@ -339,9 +344,8 @@ json write_num(const arguments& a) {
 void add_buffer(operations& all) {
   all.add("buffer.from", from);
   all.add("buffer.toString", to_string);
-  all.add("buffer.byteLength", [](const arguments& a) -> json {
-    return byte_length(a.text(0), find_encoding(a.text_or(1, "utf8")).value_or(encoding::utf8));  // Node asks no more
-  });
+  all.add("buffer.byteLength",
+          [](const arguments& a) -> json { return byte_length(a.text(0), known_encoding_at(a, 1)); });
   all.add("buffer.isEncoding", [](const arguments& a) -> json { return find_encoding(a.text(0)).has_value(); });
   all.add("buffer.write", write);
   all.add("buffer.read", read);

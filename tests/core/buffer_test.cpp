@@ -530,6 +530,15 @@ TEST(Buffer, finds_what_a_string_finds_where_much_is_alike) {
   }
 }
 
+TEST(Buffer, finds_bytes_that_are_utf16_at_even_places_only) {
+  const auto all = buffer::from("xAxA", encoding::latin1);
+  const auto what = buffer::from("Ax", encoding::latin1);
+  EXPECT_EQ(all.index_of(what.bytes(), 0, encoding::utf16le), buffer::npos);
+  EXPECT_EQ(all.index_of(what.bytes(), 0, encoding::latin1), 1U);
+  EXPECT_EQ(all.last_index_of(buffer::from("xA").bytes(), buffer::from_end, encoding::utf16le), 2U);
+  EXPECT_EQ(all.index_of(buffer::from("x").bytes(), 0, encoding::utf16le), buffer::npos) << "half a unit";
+}
+
 TEST(Buffer, searches_in_linear_time_from_both_ends) {
   const auto text = buffer::alloc(1'000'000, std::byte{'a'});
   auto what = buffer::alloc(200'001, std::byte{'a'});

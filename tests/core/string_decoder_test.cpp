@@ -45,7 +45,15 @@ TEST(StringDecoder, replaces_what_turns_out_to_be_ill_formed_once) {
   EXPECT_EQ(pieces(encoding::utf8, {"\xf0\x9f", "\x98"}), (texts{"", "", "\xef\xbf\xbd"}));
   EXPECT_EQ(pieces(encoding::utf8, {"\xe2\x82", "\xe2\x82\xac"}), (texts{"", "\xef\xbf\xbd\xe2\x82\xac", ""}));
   EXPECT_EQ(pieces(encoding::utf8, {"\xc3", "\xc3", "\xa9"}), (texts{"", "\xef\xbf\xbd", "\xc3\xa9", ""}));
-  EXPECT_EQ(pieces(encoding::utf8, {"\xe0", "\x80"}), (texts{"", "\xef\xbf\xbd\xef\xbf\xbd", ""}));
+}
+
+TEST(StringDecoder, waits_as_long_as_the_first_byte_of_a_character_says) {
+  const std::string bad = "\xef\xbf\xbd";
+  EXPECT_EQ(pieces(encoding::utf8, {"\xe0", "\x80"}), (texts{"", "", bad + bad}));
+  EXPECT_EQ(pieces(encoding::utf8, {"\xed", "\xa0", "\x80"}), (texts{"", "", bad + bad + bad, ""}));
+  EXPECT_EQ(pieces(encoding::utf8, {"\xf4", "\x90", "\x80", "\x80"}), (texts{"", "", "", bad + bad + bad + bad, ""}));
+  EXPECT_EQ(pieces(encoding::utf8, {"\xc0", "A"}), (texts{"", bad + "A", ""}));
+  EXPECT_EQ(pieces(encoding::utf8, {"\xf8", "\x80"}), (texts{bad, bad, ""})) << "begins none";
 }
 
 TEST(StringDecoder, ends_utf16_in_the_middle) {
