@@ -86,7 +86,9 @@
   entry(err_fs_cp_symlink_to_subdirectory, "ERR_FS_CP_SYMLINK_TO_SUBDIRECTORY",                                        \
         "Cannot overwrite symlink in subdirectory of self")                                                            \
   entry(err_fs_cp_unknown, "ERR_FS_CP_UNKNOWN", "Cannot copy an unknown file type")                                    \
-  entry(err_fs_eisdir, "ERR_FS_EISDIR", "Path is a directory")
+  entry(err_fs_eisdir, "ERR_FS_EISDIR", "Path is a directory")                                                         \
+  entry(err_http_trailer_invalid, "ERR_HTTP_TRAILER_INVALID",                                                          \
+        "Trailers are invalid with this transfer encoding")
 // clang-format on
 
 namespace weir {

@@ -62,6 +62,7 @@ connection::connection(server& owner, server::shard& shard, tcp_stream stream, d
   job::run = flush_now;
   request_.connection_ = this;
   response_.connection_ = this;
+  raw_.connection_ = this;
   next = shard_.first;
   if (next != nullptr) next->link_ = &next;
   link_ = &shard_.first;
@@ -145,29 +146,40 @@ task<bool> connection::receive() {
   auto got = co_await attempt(in_.next());
   if (!got) co_return got.failure();
   input_ = as_text(*got);
+  bytes_in_ += input_.size();
   co_return !input_.empty();
+}
+
+head_result connection::append_head(response_head& head) {
+  auto written = append_response_head(out_.buffer(), head);
+  if (written) return written;
+  throw error(code_for(written.fault), fmt::format("{}: the response head was refused", code_of(written.fault)));
 }
 
 void connection::send_head(const body_framing& framing) {
   header_views_.clear();
   auto& r = response_;
   for (auto& l : r.lines_) header_views_.push_back({r.name_of(l), r.value_of(l)});
-  auto& limit = server_.options_.max_requests;
+  auto& options = server_.options_;
+  auto limit = options.max_requests;
   // A client that still waits for `100 Continue` may or may not send the body after this (RFC 9110 10.1.1).
   bool last = closing_ || !r.keep_alive_ || continue_wanted_ || (limit != 0 && requests_ >= limit);
   response_head head;
   head.status = r.status_;
   head.reason = r.reason_;
+  std::string announced;
+  if (r.has_trailers()) announce_trailers(framing, announced);
   head.headers = header_views_;
   head.body = framing;
   head.request_method = request_.head_->method;
   head.request_version = request_.head_->version;
   head.keep_alive = request_.head_->keep_alive && !last;
-  head.date_line = shard_.date_line();
-  auto written = append_response_head(out_.buffer(), head);
-  if (!written) {
-    throw error(code_for(written.fault), fmt::format("{}: the response head was refused", code_of(written.fault)));
+  head.announce_keep_alive = options.announce_keep_alive;
+  if (head.announce_keep_alive) {
+    head.keep_alive_timeout = std::chrono::duration_cast<std::chrono::seconds>(options.keep_alive_timeout);
   }
+  head.date_line = shard_.date_line();
+  auto written = append_head(head);
   r.head_sent_ = true;
   r.keep_alive_ = written.keep_alive;
   r.chunked_ = written.body == body_framing::kind::chunked;
@@ -177,8 +189,47 @@ void connection::send_head(const body_framing& framing) {
   r.left_ = framing.length;
 }
 
+// Adds a `Trailer` line to the views of the head, over text that is put into `names`.
+void connection::announce_trailers(const body_framing& framing, std::string& names) {
+  auto& r = response_;
+  if (framing.how == body_framing::kind::sized) throw error(errc::err_http_trailer_invalid);
+  if (!r.sends_body() || r.has("Trailer") || request_.head_->version == version::http_1_0) return;
+  for (auto& each : r.extras_->trailers) names.append(names.empty() ? "" : ", ").append(r.extras_->name_of(each));
+  header_views_.push_back({"Trailer", names});
+}
+
+task<void> connection::send_piece(std::span<const std::byte> piece) {
+  bytes_out_ += piece.size();
+  auto sent = co_await attempt(out_.send(piece));
+  if (sent) co_return;
+  response_.keep_alive_ = false;  // a part may have gone
+  write_failed_ = !sent.failure().is_cancelled();
+  sent.value();
+}
+
+// From here on the client's end of stream is the handler's to see, and time has no limit but the server's own.
+void connection::take_over() {
+  parser_.keep_head();
+  handling_ = false;
+  clear_deadline();
+  response_.head_sent_ = response_.ended_ = response_.raw_ = true;
+  response_.keep_alive_ = false;
+}
+
+// Ends reading, and with it what is still to come; what was to be sent is dropped when the handler has ended.
+void connection::cut() noexcept {
+  if (end_ == end_reason::none) end_ = end_reason::destroyed;
+  clear_deadline();
+  ::shutdown(stream_.fd(), SHUT_RD);
+}
+
+const address& connection::remote() noexcept {
+  if (!std::exchange(remote_known_, true)) remote_ = stream_.remote();
+  return remote_;
+}
+
 // An answer of the server's own, behind which the connection closes.
-void connection::refuse(int status, std::string_view why) {
+void connection::refuse(int status, std::string_view why, std::string_view code) {
   if (std::exchange(refused_, true)) return;
   shard_.errors.add();
   response_head head;
@@ -190,9 +241,24 @@ void connection::refuse(int status, std::string_view why) {
   auto body = fmt::format("{} {}\n", status_text(status), why);
   head.body = body_framing::sized(body.size());
   if (phase_ == phase::request) head.request_method = request_.head_->method;
+  auto before = out_.buffer().size();
   auto written = append_response_head(out_.buffer(), head);
   if (written.body == body_framing::kind::sized) out_.buffer().append(body);
+  if (!code.empty() && server_.options_.on_client_error) ask_about({code, why, status, input_, remote()}, before);
+  bytes_out_ += out_.buffer().size() - before;
   queue_flush();
+}
+
+// Lets the hook put its own answer in place of what stands in the buffer from `begin` on.
+void connection::ask_about(const client_error& what, std::size_t begin) {
+  auto& out = out_.buffer();
+  try {
+    auto answer = out.substr(begin);
+    server_.options_.on_client_error(what, answer);
+    out.replace(begin, std::string::npos, answer);
+  } catch (...) {
+    complain("on_client_error", std::current_exception());
+  }
 }
 
 error connection::blame(const fault& what) {
@@ -242,12 +308,13 @@ void connection::begin_request() {
   request_.head_ = &head;
   request_.number_ = requests_;
   request_.complete_ = false;
+  request_.bytes_read_ = 0;
   response_.reset();
   continue_wanted_ = head.expect_continue && head.has_body();
   auto began = phase_ == phase::head ? head_began_ : worker_.loop_time();
   phase_ = phase::request;
   clear_deadline();
-  if (!head.has_body()) {
+  if (!head.has_body() || head.method == method::connect) {
     request_.complete_ = parser_.next(input_) == event::message_end;
   } else if (auto limit = server_.options_.request_timeout; limit.count() > 0) {
     auto passed = std::chrono::milliseconds(worker_.loop_time() - began);
@@ -255,26 +322,47 @@ void connection::begin_request() {
   }
 }
 
+// Whether the handler is to see a request of the rarer kinds; otherwise it has been answered.
+bool connection::acceptable() {
+  auto& head = parser_.head();
+  if (head.expect_unsupported && !server_.options_.allow_expectations) {
+    refuse(417, "only Expect: 100-continue is understood", "HPE_INVALID_EXPECTATION");
+    return false;
+  }
+  if (head.method == method::connect && !server_.options_.allow_connect) {
+    refuse(501, "CONNECT is for proxies", "HPE_INVALID_METHOD");
+    return false;
+  }
+  return true;
+}
+
 // Handles the request whose head has just been parsed. @return false if the connection ends behind it
 task<bool> connection::answer() {
   begin_request();
-  if (parser_.head().expect_unsupported) {
-    refuse(417, "only Expect: 100-continue is understood");
-    co_return false;
-  }
+  if ((parser_.head().expect_unsupported || parser_.head().method == method::connect) && !acceptable()) co_return false;
   handling_ = true;
   in_.arm();
   if (in_.ended()) peer_ended(this);
   auto outcome = co_await attempt(call_handler());
   if (outcome && !response_.ended()) outcome = co_await attempt(finish_response());
-  if (outcome) outcome = co_await attempt(room());
+  bool told = response_.extras_ != nullptr && response_.extras_->on_end;
+  if (outcome && !response_.destroyed_) outcome = co_await attempt(told ? out_.drain() : room());
   handling_ = false;
+  if (told) tell_end(outcome && !response_.destroyed_ ? ending::finished : ending::aborted);
   if (!outcome) {
     settle_failure(outcome.failure());
     co_return false;
   }
   if (!response_.keep_alive_ || out_.failure() != 0) co_return false;
   co_return request_.complete() || co_await discard_body();
+}
+
+void connection::tell_end(ending how) {
+  try {
+    response_.extras_->on_end(how);
+  } catch (...) {
+    complain("on_end", std::current_exception());
+  }
 }
 
 // A handler has failed: whose fault is it, who is told, and what does the client get?
@@ -285,8 +373,9 @@ void connection::settle_failure(const failure& why) {
   bool clients_fault = fault_.status != 0 && why.code() == make_error_code(fault_.code);
   if (broken || told_to) return;
   if (!clients_fault) report(why.exception());
-  if (response_.headers_sent()) return;
-  refuse(clients_fault ? fault_.status : 500, clients_fault ? fault_.reason : "the handler failed");
+  if (response_.head_sent_ || response_.destroyed_) return;
+  if (!clients_fault) return refuse(500, "the handler failed");
+  refuse(fault_.status, fault_.reason, fault_.name);
 }
 
 task<void> connection::run() {
@@ -300,7 +389,7 @@ task<void> connection::run() {
       case event::need_more: break;
       case event::error:
         phase_ = phase::head;
-        refuse(parser_.failure().status, parser_.failure().reason);
+        refuse(parser_.failure().status, parser_.failure().reason, parser_.failure().name);
         co_return;
       default: co_return;
     }
@@ -332,8 +421,9 @@ task<void> connection::ignore_rest() {
 }
 
 task<void> connection::say_goodbye() {
-  bool late = end_ == end_reason::head_timeout || (end_ == end_reason::request_timeout && !response_.headers_sent());
-  if (late) refuse(408, "the request took too long");
+  bool late = end_ == end_reason::head_timeout || (end_ == end_reason::request_timeout && !response_.head_sent_);
+  if (end_ == end_reason::destroyed) co_return;
+  if (late) refuse(408, "the request took too long", code_name(make_error_code(errc::err_http_request_timeout)));
   out_.flush(fiber_);
   if (out_.pending() != 0) {
     std::chrono::nanoseconds limit = end_ == end_reason::none ? drain_time : farewell_time;

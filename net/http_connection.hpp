@@ -4,6 +4,7 @@
 #include <weir/core/timer_wheel.hpp>
 #include <weir/core/worker.hpp>
 #include <weir/io/receiver.hpp>
+#include <weir/net/http_raw_stream.hpp>
 #include <weir/net/http_server.hpp>
 #include <weir/net/http_writer.hpp>
 
@@ -32,6 +33,16 @@ struct server::shard {
   }
 };
 
+/// What few responses have.
+struct response::extras {
+  std::string text;  // of the trailers
+  std::vector<line> trailers;
+  std::function<void(ending)> on_end;
+
+  std::string_view name_of(const line& l) const noexcept { return {text.data() + l.name, l.name_length}; }
+  std::string_view value_of(const line& l) const noexcept { return {text.data() + l.value, l.value_length}; }
+};
+
 /// Reads requests, calls the handler, sends responses in order; one fiber. `run` once, then `leave`, which has to
 /// complete before it goes.
 class connection : private detail::timer_node, private detail::job {
@@ -54,11 +65,12 @@ class connection : private detail::timer_node, private detail::job {
   connection* next = nullptr;
 
  private:
+  friend class raw_stream;
   friend class request;
   friend class response;
 
   /// Why the connection is given up.
-  enum class end_reason : std::uint8_t { none, peer_left, head_timeout, request_timeout, idle };
+  enum class end_reason : std::uint8_t { none, peer_left, head_timeout, request_timeout, idle, destroyed };
   /// What it is busy with.
   enum class phase : std::uint8_t { idle, head, request };
   /// What a client did wrong within a request, so that it is not the handler's failure.
@@ -66,9 +78,12 @@ class connection : private detail::timer_node, private detail::job {
     int status = 0;
     std::string_view reason;
     errc code = errc::none;
+    std::string_view name;  // as the parser calls it
   };
 
   task<bool> answer();
+  bool acceptable();
+  void tell_end(ending how);
   task<void> call_handler();
   task<void> finish_response();
   void settle_failure(const failure& why);
@@ -81,13 +96,20 @@ class connection : private detail::timer_node, private detail::job {
   /// Whether the client has ended or broken its side.
   bool lost() const noexcept { return in_.ended() || out_.failure() != 0 || write_failed_; }
   /// Whether a response without framing is not whole: only a reset tells the client so.
-  bool cut_off() const noexcept { return response_.until_close_ && !response_.ended_; }
-  void refuse(int status, std::string_view why);
+  bool cut_off() const noexcept { return response_.cut_short_ || (response_.until_close_ && !response_.ended_); }
+  void refuse(int status, std::string_view why, std::string_view code = {});
+  void ask_about(const client_error& what, std::size_t begin);
   void report(const std::exception_ptr& why);
   error blame(const fault& what);
 
-  // For request and response.
+  // For request, response and raw stream.
   void send_head(const body_framing& framing);
+  head_result append_head(response_head& head);
+  task<void> send_piece(std::span<const std::byte> piece);
+  void announce_trailers(const body_framing& framing, std::string& names);
+  void take_over();
+  void cut() noexcept;
+  const address& remote() noexcept;
   void check_worker() const;
   void queue_flush() noexcept;
   io::sender::drain_awaiter room() noexcept { return out_.drain(server_.options_.high_water_mark); }
@@ -112,12 +134,15 @@ class connection : private detail::timer_node, private detail::job {
   std::string_view input_;
   request request_;
   response response_;
+  raw_stream raw_;
   std::vector<header> header_views_;
   address remote_;
   fault fault_;
   std::uint64_t deadline_ = ~std::uint64_t{0};
   std::uint64_t head_began_ = 0;  // in milliseconds of the loop
   std::uint64_t requests_ = 0;
+  std::uint64_t bytes_in_ = 0;
+  std::uint64_t bytes_out_ = 0;
   connection** link_ = nullptr;
   phase phase_ = phase::idle;
   end_reason at_deadline_ = end_reason::none;

@@ -7,11 +7,58 @@
 
 namespace weir::net::http {
 
-std::string_view request::path() const noexcept { return target().substr(0, target().find('?')); }
+namespace {
+
+constexpr std::size_t continue_size = std::string_view("HTTP/1.1 100 Continue\r\n\r\n").size();
+
+// What follows "://" in an absolute-form target, empty for the other forms.
+std::string_view behind_scheme(const request_head& head) noexcept {
+  if (head.form != target_form::absolute) return {};
+  return head.target.substr(head.target.find("://") + 3);
+}
+
+}  // namespace
+
+std::string_view request::path() const noexcept {
+  auto& head = *head_;
+  if (head.form == target_form::authority) return {};
+  if (head.form != target_form::absolute) return head.target.substr(0, head.target.find('?'));
+  auto rest = behind_scheme(head);
+  auto begin = rest.find_first_of("/?");
+  if (begin == std::string_view::npos || rest[begin] == '?') return "/";
+  rest.remove_prefix(begin);
+  return rest.substr(0, rest.find('?'));
+}
 
 std::string_view request::query() const noexcept {
   auto mark = target().find('?');
   return mark == std::string_view::npos ? std::string_view() : target().substr(mark + 1);
+}
+
+std::string_view request::host() const noexcept {
+  auto& head = *head_;
+  if (head.form == target_form::authority) return head.target;
+  if (head.form != target_form::absolute) return header("host");
+  auto rest = behind_scheme(head);
+  return rest.substr(0, rest.find_first_of("/?"));
+}
+
+bool request::expects_continue() const noexcept { return connection_->continue_wanted_; }
+
+bool request::wants_upgrade() const noexcept {
+  return head_->upgrade && (method() == http::method::connect || head_->version != version::http_1_0);
+}
+
+bool request::aborted() const noexcept {
+  auto& c = *connection_;
+  return c.end_ != connection::end_reason::none || (c.lost() && !c.response_.finished());
+}
+
+bool request::server_closing() const noexcept { return connection_->closing_; }
+
+connection_figures request::figures() const noexcept {
+  auto& c = *connection_;
+  return {.requests = c.requests_, .bytes_in = c.bytes_in_, .bytes_out = c.bytes_out_};
 }
 
 std::string_view request::header(std::string_view name) const noexcept {
@@ -20,12 +67,7 @@ std::string_view request::header(std::string_view name) const noexcept {
 
 const header_list& request::trailers() const noexcept { return connection_->parser_.trailers(); }
 
-const address& request::remote() const noexcept {
-  auto& c = *connection_;
-  if (!c.remote_known_) c.remote_ = c.stream_.remote();
-  c.remote_known_ = true;
-  return c.remote_;
-}
+const address& request::remote() const noexcept { return connection_->remote(); }
 
 task<std::string_view> request::read() {
   auto& c = *connection_;
@@ -34,6 +76,7 @@ task<std::string_view> request::read() {
     switch (c.parser_.next(c.input_)) {
       case event::body:
         c.continue_wanted_ = false;  // the client has not waited for it
+        bytes_read_ += c.parser_.body().size();
         co_return c.parser_.body();
       case event::message_end:
         complete_ = true;
@@ -42,8 +85,9 @@ task<std::string_view> request::read() {
         break;
       case event::need_more:
         c.parser_.keep_head();
-        if (std::exchange(c.continue_wanted_, false) && !c.response_.headers_sent()) {
+        if (std::exchange(c.continue_wanted_, false) && !c.response_.head_sent_) {
           append_continue(c.out_.buffer());
+          c.bytes_out_ += continue_size;
           c.queue_flush();
         }
         if (!co_await c.receive()) co_return failure(weir::net_error(ECONNRESET, "read"));
@@ -51,7 +95,7 @@ task<std::string_view> request::read() {
       case event::error: {
         auto& why = c.parser_.failure();
         auto code = why.status == 413 ? errc::err_out_of_range : errc::err_invalid_arg_value;
-        co_return failure(c.blame({why.status, why.reason, code}));
+        co_return failure(c.blame({why.status, why.reason, code, why.name}));
       }
       default: co_return failure(weir::net_error(ECONNRESET, "read"));
     }
@@ -69,7 +113,7 @@ task<std::string> request::text(std::size_t limit) {
     fits = piece.size() <= limit - all.size();
     if (fits) all.append(piece);
   }
-  co_return failure(c.blame({413, "the request body is too long", errc::err_out_of_range}));
+  co_return failure(c.blame({413, "the request body is too long", errc::err_out_of_range, "HPE_BODY_OVERFLOW"}));
 }
 
 }  // namespace weir::net::http

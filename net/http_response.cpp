@@ -8,19 +8,28 @@
 #include <charconv>
 
 namespace weir::net::http {
+namespace {
 
-void response::reset() noexcept {
-  text_.clear();
-  lines_.clear();
-  reason_.clear();
-  left_ = 0;
-  status_ = 200;
-  head_sent_ = ended_ = chunked_ = bodiless_ = counted_ = until_close_ = false;
-  keep_alive_ = true;
-}
+// Counts what is appended to the connection's buffer while it lives.
+class [[nodiscard]] counted {
+ public:
+  counted(const std::string& buffer, std::uint64_t& first, std::uint64_t& second) noexcept
+      : buffer_(buffer), before_(buffer.size()), first_(first), second_(second) {}
+  counted(const counted&) = delete;
+  counted& operator=(const counted&) = delete;
+  ~counted() {
+    first_ += buffer_.size() - before_;
+    second_ += buffer_.size() - before_;
+  }
 
-void response::check(std::string_view name, std::string_view value) const {
-  if (head_sent_) throw error(errc::err_http_headers_sent);
+ private:
+  const std::string& buffer_;
+  std::size_t before_;
+  std::uint64_t& first_;
+  std::uint64_t& second_;
+};
+
+void check_field(std::string_view name, std::string_view value) {
   if (!is_token(name)) {
     throw error(errc::err_invalid_http_token, fmt::format("Header name must be a valid HTTP token [\"{}\"]", name));
   }
@@ -29,8 +38,82 @@ void response::check(std::string_view name, std::string_view value) const {
   }
 }
 
+bool is_blank(char c) { return c == ' ' || c == '\t'; }
+
+void skip_blanks(std::string_view& text) {
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+}
+
+// `name` or `name=value` of a link, the value bare or in quotes. @return false if it is neither
+bool take_link_parameter(std::string_view& text) {
+  auto size = std::min(text.find_first_of("=; \t\""), text.size());
+  if (!is_token(text.substr(0, size))) return false;
+  text.remove_prefix(size);
+  if (!text.starts_with('=')) return true;
+  text.remove_prefix(1);
+  bool quoted = text.starts_with('"');
+  if (quoted) text.remove_prefix(1);
+  auto end = quoted ? text.find('"') : std::min(text.find_first_of("; \t\""), text.size());
+  if (end == std::string_view::npos || (end == 0 && !quoted)) return false;
+  text.remove_prefix(end + (quoted ? 1 : 0));
+  return true;
+}
+
+// One link-value of RFC 8288 3: `<target>; name=value; ...`.
+bool is_link(std::string_view text) {
+  auto close = text.find('>');
+  if (!text.starts_with('<') || close == std::string_view::npos || !is_field_value(text)) return false;
+  if (text.substr(1, close - 1).find_first_of("< ") != std::string_view::npos) return false;
+  text.remove_prefix(close + 1);
+  for (skip_blanks(text); !text.empty(); skip_blanks(text)) {
+    if (text.front() != ';') return false;
+    text.remove_prefix(1);
+    skip_blanks(text);
+    if (!take_link_parameter(text)) return false;
+  }
+  return true;
+}
+
+bool lists(std::string_view list, std::string_view element) {
+  while (!list.empty()) {
+    if (equal_ignoring_case(take_list_element(list), element)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void response::reset() noexcept {
+  text_.clear();
+  lines_.clear();
+  reason_.clear();
+  if (extras_) extras_.reset();
+  left_ = bytes_ = 0;
+  status_ = 200;
+  head_sent_ = settled_ = ended_ = chunked_ = bodiless_ = counted_ = until_close_ = false;
+  destroyed_ = cut_short_ = raw_ = false;
+  keep_alive_ = true;
+}
+
+void response::drop_extras::operator()(extras* what) const noexcept { delete what; }
+
+response::extras& response::more() {
+  if (!extras_) extras_.reset(new extras);
+  return *extras_;
+}
+
+void response::check(std::string_view name, std::string_view value) const {
+  if (headers_sent()) throw error(errc::err_http_headers_sent);
+  check_field(name, value);
+}
+
+void response::check_open() const {
+  if (destroyed_) throw error(errc::err_stream_destroyed);
+  if (ended_) throw error(errc::err_stream_write_after_end);
+}
+
 response& response::status(int code, std::string_view reason) {
-  if (head_sent_) throw error(errc::err_http_headers_sent);
+  if (headers_sent()) throw error(errc::err_http_headers_sent);
   if (code < 200 || code > 999) {
     throw error(errc::err_http_invalid_status_code, fmt::format("Invalid status code: {}", code));
   }
@@ -62,6 +145,18 @@ response& response::set(std::string_view name, std::string_view value) {
   return *this;
 }
 
+// The values may be views of what is replaced, so the new lines are made first.
+response& response::set(std::string_view name, std::span<const std::string_view> values) {
+  check(name, {});
+  for (auto each : values) check(name, each);
+  auto before = lines_.size();
+  for (auto each : values) add(name, each);
+  auto old = std::remove_if(lines_.begin(), lines_.begin() + static_cast<std::ptrdiff_t>(before),
+                            [&](const line& l) { return equal_ignoring_case(name_of(l), name); });
+  lines_.erase(old, lines_.begin() + static_cast<std::ptrdiff_t>(before));
+  return *this;
+}
+
 response& response::append(std::string_view name, std::string_view value) {
   check(name, value);
   add(name, value);
@@ -69,7 +164,7 @@ response& response::append(std::string_view name, std::string_view value) {
 }
 
 response& response::remove(std::string_view name) {
-  if (head_sent_) throw error(errc::err_http_headers_sent);
+  if (headers_sent()) throw error(errc::err_http_headers_sent);
   std::erase_if(lines_, [&](const line& l) { return equal_ignoring_case(name_of(l), name); });
   return *this;
 }
@@ -78,6 +173,174 @@ std::string_view response::get(std::string_view name) const noexcept {
   auto found =
       std::find_if(lines_.begin(), lines_.end(), [&](const line& l) { return equal_ignoring_case(name_of(l), name); });
   return found == lines_.end() ? std::string_view() : value_of(*found);
+}
+
+bool response::has(std::string_view name) const noexcept {
+  return std::any_of(lines_.begin(), lines_.end(),
+                     [&](const line& l) { return equal_ignoring_case(name_of(l), name); });
+}
+
+std::vector<std::string_view> response::get_all(std::string_view name) const {
+  std::vector<std::string_view> values;
+  for (auto& each : lines_) {
+    if (equal_ignoring_case(name_of(each), name)) values.push_back(value_of(each));
+  }
+  return values;
+}
+
+std::vector<std::string_view> response::header_names() const {
+  std::vector<std::string_view> names;
+  for (auto& each : lines_) {
+    auto name = name_of(each);
+    auto known = [&](std::string_view n) { return equal_ignoring_case(n, name); };
+    if (std::none_of(names.begin(), names.end(), known)) names.push_back(name);
+  }
+  return names;
+}
+
+response& response::write_head(int code, std::string_view reason, std::span<const header> headers) {
+  for (auto& each : headers) check(each.name, each.value);
+  status(code, reason);
+  auto before = lines_.size();
+  for (auto& each : headers) add(each.name, each.value);
+  auto replaced = [&](const line& l) {
+    return std::any_of(headers.begin(), headers.end(),
+                       [&](const header& h) { return equal_ignoring_case(h.name, name_of(l)); });
+  };
+  auto end = lines_.begin() + static_cast<std::ptrdiff_t>(before);
+  lines_.erase(std::remove_if(lines_.begin(), end, replaced), end);
+  settled_ = true;
+  return *this;
+}
+
+response& response::flush_headers() {
+  auto& c = *connection_;
+  c.check_worker();
+  check_open();
+  if (head_sent_) return *this;
+  counted count(c.out_.buffer(), bytes_, c.bytes_out_);
+  c.send_head(framing(body_framing::chunked()));
+  c.queue_flush();
+  return *this;
+}
+
+bool response::finished() const noexcept {
+  auto& c = *connection_;
+  return ended_ && !destroyed_ && c.out_.pending() == 0 && c.out_.failure() == 0;
+}
+
+response& response::on_end(std::function<void(ending)> hook) {
+  more().on_end = std::move(hook);
+  return *this;
+}
+
+io::sender::drain_awaiter response::inform(int code, std::span<const header> headers) {
+  auto& c = *connection_;
+  c.check_worker();
+  check_open();
+  if (head_sent_) throw error(errc::err_http_headers_sent);
+  if (code < 100 || code > 199 || code == 101) {
+    throw error(errc::err_http_invalid_status_code, fmt::format("Invalid status code: {}", code));
+  }
+  counted count(c.out_.buffer(), bytes_, c.bytes_out_);
+  auto before = c.out_.buffer().size();
+  response_head head;
+  head.status = code;
+  head.headers = headers;
+  head.body.how = body_framing::kind::none;
+  c.append_head(head);
+  if (c.request_.head().version == version::http_1_0) c.out_.buffer().resize(before);  // RFC 9110 15.2
+  if (code == 100) c.continue_wanted_ = false;
+  c.queue_flush();
+  return c.room();
+}
+
+io::sender::drain_awaiter response::early_hints(std::span<const std::string_view> links,
+                                                std::span<const header> headers) {
+  std::string all;
+  for (auto each : links) {
+    if (!is_link(each)) {
+      throw error(errc::err_invalid_arg_value,
+                  fmt::format("early_hints: \"{}\" is not of the form \"</styles.css>; rel=preload; as=style\"", each));
+    }
+    all.append(all.empty() ? "" : ", ").append(each);
+  }
+  if (all.empty()) return connection_->room();
+  std::vector<header> lines{{"Link", all}};
+  lines.insert(lines.end(), headers.begin(), headers.end());
+  return inform(103, lines);
+}
+
+response& response::trailer(std::string_view name, std::string_view value) {
+  check_open();
+  check_field(name, value);
+  if (!may_be_trailer(name)) {
+    throw error(errc::err_http_trailer_invalid, fmt::format("{} must not be a trailer", name));
+  }
+  if (counted_ || (!head_sent_ && has("Content-Length"))) throw error(errc::err_http_trailer_invalid);
+  auto& m = more();
+  auto at = static_cast<std::uint32_t>(m.text.size());
+  m.trailers.push_back({at, static_cast<std::uint32_t>(name.size()), at + static_cast<std::uint32_t>(name.size()),
+                        static_cast<std::uint32_t>(value.size())});
+  m.text.append(std::string(name) + std::string(value));
+  return *this;
+}
+
+bool response::has_trailers() const noexcept { return extras_ && !extras_->trailers.empty(); }
+
+void response::check_upgrade(std::string_view protocol) const {
+  auto& asked = connection_->request_;
+  if (headers_sent()) throw error(errc::err_http_headers_sent);
+  if (!asked.wants_upgrade()) {
+    throw error(errc::err_invalid_state, "upgrade: the client has asked for neither an upgrade nor CONNECT");
+  }
+  if (!asked.complete()) throw error(errc::err_invalid_state, "upgrade: the request's body comes first");
+  if (asked.method() == method::connect) {
+    if (status_ > 299) {
+      throw error(errc::err_http_invalid_status_code, fmt::format("Invalid status code for CONNECT: {}", status_));
+    }
+  } else if (!protocol.empty() && std::ranges::none_of(asked.headers(), [&](const header& h) {
+               return equal_ignoring_case(h.name, "upgrade") && lists(h.value, protocol);
+             })) {
+    throw error(errc::err_invalid_arg_value,
+                fmt::format("upgrade: the client has not named the protocol \"{}\"", protocol));
+  }
+}
+
+raw_stream& response::upgrade(std::string_view protocol) {
+  auto& c = *connection_;
+  c.check_worker();
+  check_upgrade(protocol);
+  if (c.request_.method() != method::connect) {
+    auto first = c.request_.header("upgrade");
+    if (protocol.empty()) protocol = take_list_element(first);
+    if (!has("Connection")) set("Connection", "Upgrade");
+    if (!has("Upgrade")) set("Upgrade", protocol);
+    status_ = 101;
+  }
+  counted count(c.out_.buffer(), bytes_, c.bytes_out_);
+  c.send_head({body_framing::kind::none, 0});
+  c.queue_flush();
+  c.take_over();
+  return c.raw_;
+}
+
+raw_stream& response::take_over() {
+  auto& c = *connection_;
+  c.check_worker();
+  check_open();
+  if (headers_sent()) throw error(errc::err_http_headers_sent);
+  if (!c.request_.complete()) throw error(errc::err_invalid_state, "take_over: the request's body comes first");
+  c.take_over();
+  return c.raw_;
+}
+
+void response::destroy() noexcept {
+  if (std::exchange(destroyed_, true)) return;
+  cut_short_ = !ended_ || raw_;
+  ended_ = true;
+  keep_alive_ = false;
+  connection_->cut();
 }
 
 response& response::close_connection() noexcept {
@@ -102,7 +365,7 @@ body_framing response::framing(body_framing otherwise) const noexcept {
 void response::begin_piece(std::size_t size) {
   auto& c = *connection_;
   c.check_worker();
-  if (ended_) throw error(errc::err_stream_write_after_end);
+  check_open();
   if (!head_sent_) {
     auto how = framing(body_framing::chunked());
     if (how.how == body_framing::kind::sized && sends_body() && size > how.length) {
@@ -117,6 +380,7 @@ void response::begin_piece(std::size_t size) {
 
 io::sender::drain_awaiter response::write(std::string_view chunk) {
   auto& c = *connection_;
+  counted count(c.out_.buffer(), bytes_, c.bytes_out_);
   begin_piece(chunk.size());
   if (chunked_) {
     append_chunk(c.out_.buffer(), chunk);
@@ -129,19 +393,19 @@ io::sender::drain_awaiter response::write(std::string_view chunk) {
 
 task<void> response::send(std::span<const std::byte> piece) {
   auto& c = *connection_;
-  begin_piece(piece.size());
+  {
+    counted count(c.out_.buffer(), bytes_, c.bytes_out_);
+    begin_piece(piece.size());
+    if (chunked_ && !piece.empty()) append_chunk_head(c.out_.buffer(), piece.size());
+  }
   if (bodiless_ || piece.empty()) {
     c.queue_flush();
     co_return;
   }
-  if (chunked_) append_chunk_head(c.out_.buffer(), piece.size());
-  auto sent = co_await attempt(c.out_.send(piece));
-  if (!sent) {
-    keep_alive_ = false;  // a part may have gone
-    c.write_failed_ = !sent.failure().is_cancelled();
-    sent.value();
-  }
+  bytes_ += piece.size();
+  co_await c.send_piece(piece);
   if (!chunked_) co_return;
+  counted count(c.out_.buffer(), bytes_, c.bytes_out_);
   c.out_.buffer().append(chunk_end);
   c.queue_flush();
 }
@@ -149,7 +413,7 @@ task<void> response::send(std::span<const std::byte> piece) {
 // Head and body at once, hence with Content-Length unless the handler has asked for chunks.
 void response::start_with_end(std::string_view body) {
   auto& c = *connection_;
-  auto how = framing(body_framing::sized(body.size()));
+  auto how = framing(has_trailers() ? body_framing::chunked() : body_framing::sized(body.size()));
   bool sized = how.how == body_framing::kind::sized;
   if (sized && sends_body() && how.length != body.size()) throw error(errc::err_http_content_length_mismatch);
   // To HEAD, nothing is not the length that GET would have (RFC 9110 8.6).
@@ -161,16 +425,29 @@ void response::start_with_end(std::string_view body) {
   c.send_head(how);
 }
 
+// Trailers were checked when they were added.
+void response::end_chunks() {
+  auto& out = connection_->out_.buffer();
+  if (!has_trailers()) {
+    append_last_chunk(out);
+    return;
+  }
+  std::vector<header> lines;
+  for (auto& each : extras_->trailers) lines.push_back({extras_->name_of(each), extras_->value_of(each)});
+  append_last_chunk(out, lines);
+}
+
 io::sender::drain_awaiter response::end(std::string_view body) {
   auto& c = *connection_;
   c.check_worker();
-  if (ended_) throw error(errc::err_stream_write_after_end);
+  check_open();
+  counted count(c.out_.buffer(), bytes_, c.bytes_out_);
   if (!head_sent_) start_with_end(body);
   if (counted_ && body.size() != left_) throw error(errc::err_http_content_length_mismatch);
   left_ = 0;
   if (chunked_) {
     append_chunk(c.out_.buffer(), body);
-    append_last_chunk(c.out_.buffer());
+    end_chunks();
   } else if (!bodiless_) {
     c.out_.buffer().append(body);
   }

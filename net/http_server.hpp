@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -29,8 +30,16 @@
 namespace weir::net::http {
 
 class connection;
+class raw_stream;
 class server;
 struct body_framing;
+
+/// What has gone over one connection so far.
+struct connection_figures {
+  std::uint64_t requests = 0;   ///< heads read
+  std::uint64_t bytes_in = 0;   ///< received
+  std::uint64_t bytes_out = 0;  ///< given to the connection to be sent, heads and framing included
+};
 
 /// What a client asks for. Belongs to the connection; valid until the handler has ended. Like the response, it is
 /// read on the handler's own worker: by the handler, its combinators, and children started with `spawn_local`.
@@ -40,8 +49,13 @@ class request {
   http::method method() const noexcept { return head_->method; }
   std::string_view method_text() const noexcept { return head_->method_text; }
   std::string_view target() const noexcept { return head_->target; }
-  std::string_view path() const noexcept;   ///< the target up to '?', as sent
+  /// The target up to '?', as sent. Of an absolute-form target (`http://host/path`) the path in it, "/" if it has
+  /// none; empty for CONNECT, "*" for `OPTIONS *`.
+  std::string_view path() const noexcept;
   std::string_view query() const noexcept;  ///< what follows '?', without it
+  /// Whom the request is for: the authority of an absolute-form target or of CONNECT, which goes before Host
+  /// (RFC 9112 3.2.2), otherwise Host; empty if there is none.
+  std::string_view host() const noexcept;
   const header_list& headers() const noexcept { return head_->headers; }
   /// The first header of that name, in any case; empty if there is none.
   std::string_view header(std::string_view name) const noexcept;
@@ -57,43 +71,116 @@ class request {
   /// announces more is not read at all.
   task<std::string> text(std::size_t limit = 1024 * 1024);
 
-  bool complete() const noexcept { return complete_; }       ///< the body has been read to its end
+  /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 10.1.1). `read` and
+  /// `response::write_continue` send it; any other answer refuses the body, and closes the connection behind itself.
+  bool expects_continue() const noexcept;
+
+  /// Whether the client asks to leave HTTP behind: `Upgrade` with `Connection: upgrade` in HTTP/1.1 (then
+  /// `header("upgrade")` lists the protocols), or CONNECT. What is not answered with `response::upgrade` is a request
+  /// like any other.
+  bool wants_upgrade() const noexcept;
+
+  bool complete() const noexcept { return complete_; }               ///< the body has been read to its end
+  std::uint64_t bytes_read() const noexcept { return bytes_read_; }  ///< of the body, without its framing
+  /// Whether the client has left, or the connection was given up, before the response had been sent.
+  bool aborted() const noexcept;
+  bool server_closing() const noexcept;  ///< `server::close` was called, or this is the connection's last request
   const header_list& trailers() const noexcept;              ///< after the end of a chunked body
   const address& remote() const noexcept;                    ///< the client's address
   std::uint64_t number() const noexcept { return number_; }  ///< of this request on its connection, from 1
+  connection_figures figures() const noexcept;               ///< of its connection, so far
 
  private:
   friend class connection;
   connection* connection_ = nullptr;
   const request_head* head_ = nullptr;
   std::uint64_t number_ = 0;
+  std::uint64_t bytes_read_ = 0;
   bool complete_ = false;
+};
+
+/// How a response ended.
+enum class ending : std::uint8_t {
+  finished,  ///< the system has taken all of it
+  aborted,   ///< the client left, the handler failed or destroyed it, or the server cut it off
 };
 
 /// The answer. Belongs to the connection; valid until the handler has ended. A handler that returns without
 /// `end` has its response ended for it.
 class response {
  public:
+  using text_list = std::initializer_list<std::string_view>;
+  using header_lines = std::initializer_list<header>;
+
   /// @param code 200 to 999
   /// @throws weir::error ERR_HTTP_HEADERS_SENT once the head has been sent, ERR_HTTP_INVALID_STATUS_CODE,
   /// ERR_INVALID_CHAR for a reason with control characters
   response& status(int code, std::string_view reason = {});
   int status() const noexcept { return status_; }
 
-  /// Sets a header, in place of any of that name; `append` adds one more line. Name and value are copied.
-  /// @throws weir::error ERR_INVALID_HTTP_TOKEN, ERR_INVALID_CHAR, ERR_HTTP_HEADERS_SENT
+  /// Sets a header, in place of any of that name; `append` adds one more line. Name and value are copied. A list of
+  /// values gives a line each, in order; an empty one gives none.
+  /// @throws weir::error ERR_INVALID_HTTP_TOKEN, ERR_INVALID_CHAR, ERR_HTTP_HEADERS_SENT; nothing is changed then
   response& set(std::string_view name, std::string_view value);
+  response& set(std::string_view name, std::span<const std::string_view> values);
+  response& set(std::string_view name, text_list values) { return set(name, std::span(values.begin(), values.size())); }
   response& append(std::string_view name, std::string_view value);
   response& remove(std::string_view name);
-  std::string_view get(std::string_view name) const noexcept;
 
-  bool headers_sent() const noexcept { return head_sent_; }
+  /// The first value of that name, empty if there is none; all of them; whether there is one; every name once, as it
+  /// was first set. Views hold until the next change.
+  std::string_view get(std::string_view name) const noexcept;
+  std::vector<std::string_view> get_all(std::string_view name) const;
+  bool has(std::string_view name) const noexcept;
+  std::vector<std::string_view> header_names() const;
+
+  /// Status and headers in one call, beside what was set before (same names are replaced; a name that comes twice here
+  /// gives two lines). The head is settled then, as Node's `writeHead` does: later changes throw ERR_HTTP_HEADERS_SENT.
+  /// It goes out with the first piece of the body. Throws as `status` and `set`, with nothing changed.
+  response& write_head(int code, std::span<const header> headers) { return write_head(code, {}, headers); }
+  response& write_head(int code, header_lines headers = {}) { return write_head(code, {}, headers); }
+  response& write_head(int code, std::string_view reason, std::span<const header> headers);
+  response& write_head(int code, std::string_view reason, header_lines headers) {
+    return write_head(code, reason, std::span(headers.begin(), headers.size()));
+  }
+
+  /// Sends the head now, without waiting for the body: chunked, unless Content-Length was set. Throws as `write`.
+  response& flush_headers();
+
+  /// Whether the head cannot be changed any more.
+  bool headers_sent() const noexcept { return head_sent_ || settled_; }
   bool ended() const noexcept { return ended_; }
+  /// Whether it has ended and the system has taken all of it.
+  bool finished() const noexcept;
+  std::uint64_t bytes_written() const noexcept { return bytes_; }  ///< head and framing included
+
+  /// `on_end(f)`: f is called once when this response is over, on the connection's worker: `finished` when the system
+  /// has taken the last byte, otherwise `aborted`. It may look at the request and the response, and must not write.
+  /// Costs a wait for the send. What it throws goes to standard error.
+  response& on_end(std::function<void(ending)> hook);
+
+  /// `co_await res.inform(103, {{"Link", "</a.css>; rel=preload"}})` sends an interim response (RFC 9110 15.2), in its
+  /// place among pipelined ones; as many as wanted, before the head. HTTP/1.0 clients get none. Completes as `write`.
+  /// Throws weir::error: ERR_HTTP_INVALID_STATUS_CODE unless 100 or 102 to 199, ERR_HTTP_HEADERS_SENT, as `set`.
+  [[nodiscard]] io::sender::drain_awaiter inform(int code, std::span<const header> headers);
+  [[nodiscard]] io::sender::drain_awaiter inform(int code, header_lines headers = {}) {
+    return inform(code, std::span(headers.begin(), headers.size()));
+  }
+  [[nodiscard]] io::sender::drain_awaiter write_continue() { return inform(100); }
+  [[nodiscard]] io::sender::drain_awaiter write_processing() { return inform(102); }
+  /// 103 with one Link header of all `links`; without links nothing is sent. Throws also ERR_INVALID_ARG_VALUE for what
+  /// is no link, `<target>; name=value` (RFC 8288).
+  [[nodiscard]] io::sender::drain_awaiter early_hints(std::span<const std::string_view> links,
+                                                      std::span<const header> headers = {});
+  [[nodiscard]] io::sender::drain_awaiter early_hints(text_list links) {
+    return early_hints(std::span(links.begin(), links.size()));
+  }
 
   /// `co_await res.write(chunk)` sends a piece of the body: chunked, unless Content-Length was set. Completes when the
   /// connection has room for more (server_options::high_water_mark): that is the backpressure. `chunk` is copied
   /// before it returns. What goes to HEAD, or with 204 or 304, is left out. Throws weir::error:
-  /// ERR_STREAM_WRITE_AFTER_END, ERR_HTTP_CONTENT_LENGTH_MISMATCH, ERR_INVALID_STATE on another worker, EPIPE...
+  /// ERR_STREAM_WRITE_AFTER_END, ERR_STREAM_DESTROYED, ERR_HTTP_CONTENT_LENGTH_MISMATCH, ERR_INVALID_STATE on another
+  /// worker, EPIPE...
   [[nodiscard]] io::sender::drain_awaiter write(std::string_view chunk);
 
   /// `co_await res.send(piece)`: as `write`, but completes when the system has taken the piece, and without copying it:
@@ -101,42 +188,93 @@ class response {
   /// have sent a part; the connection ends then.
   [[nodiscard]] task<void> send(std::span<const std::byte> piece);
 
+  /// Adds a trailer, to be sent behind the last chunk; a body that has them is chunked. Those known before the head
+  /// goes out are announced in its `Trailer`, unless that was set. Left out where there are no chunks to follow: to
+  /// HEAD and HTTP/1.0, with 204 and 304. A client may pass over them (RFC 9110 6.5.1).
+  /// @throws weir::error ERR_HTTP_TRAILER_INVALID for a field that must not be one (framing, routing, authentication,
+  /// content) and for a body with Content-Length; ERR_INVALID_HTTP_TOKEN, ERR_INVALID_CHAR, ERR_STREAM_WRITE_AFTER_END
+  response& trailer(std::string_view name, std::string_view value);
+
   /// `co_await res.end(body)` sends the rest and ends the response; alone it sends everything with Content-Length.
   /// Throws as `write`; a body shorter than Content-Length is a mismatch too.
   [[nodiscard]] io::sender::drain_awaiter end(std::string_view body = {});
 
+  /// Answers that the client's wish is granted, and gives the connection to the handler (see raw_stream): `101
+  /// Switching Protocols` with `Connection: Upgrade` and `Upgrade: protocol`, beside the headers that were set; to
+  /// CONNECT a 2xx. The body must have been read. When the handler returns, the connection closes. From here on the end
+  /// of the client's side does not cancel the handler; before, `server_options::allow_half_open` decides.
+  /// @param protocol one that the client has named; empty: the first of them. Without meaning for CONNECT
+  /// @throws weir::error ERR_INVALID_STATE if the client has asked for nothing of the kind or the body has not been
+  /// read, ERR_INVALID_ARG_VALUE for a protocol that the client has not named, ERR_HTTP_INVALID_STATUS_CODE for CONNECT
+  /// with a status that is not 2xx, ERR_HTTP_HEADERS_SENT
+  raw_stream& upgrade(std::string_view protocol = {});
+
+  /// The same without an answer: every further byte is the handler's own business.
+  raw_stream& take_over();
+
   /// Closes the connection behind this response.
   response& close_connection() noexcept;
 
+  /// Gives the connection up: nothing more is sent, and what was not is dropped. It is closed when the handler returns,
+  /// with a reset unless the response had ended. Later writes throw ERR_STREAM_DESTROYED.
+  void destroy() noexcept;
+
  private:
   friend class connection;
+  friend class raw_stream;
+  friend class request;
   struct line {
     std::uint32_t name, name_length, value, value_length;
   };
+  struct extras;
 
   void reset() noexcept;
   void add(std::string_view name, std::string_view value);
+  void check(std::string_view name, std::string_view value) const;
+  void check_open() const;
   bool sends_body() const noexcept;
+  bool has_trailers() const noexcept;
   body_framing framing(body_framing otherwise) const noexcept;
   void start_with_end(std::string_view body);
   void begin_piece(std::size_t size);
+  void end_chunks();
+  void check_upgrade(std::string_view protocol) const;
+  extras& more();
   std::string_view name_of(const line& l) const noexcept { return {text_.data() + l.name, l.name_length}; }
   std::string_view value_of(const line& l) const noexcept { return {text_.data() + l.value, l.value_length}; }
-  void check(std::string_view name, std::string_view value) const;
+
+  struct drop_extras {
+    void operator()(extras* what) const noexcept;
+  };
 
   connection* connection_ = nullptr;
   std::string text_;
   std::vector<line> lines_;
   std::string reason_;
-  std::uint64_t left_ = 0;  // of a body with Content-Length
+  std::unique_ptr<extras, drop_extras> extras_;  // what few responses have
+  std::uint64_t left_ = 0;                       // of a body with Content-Length
+  std::uint64_t bytes_ = 0;
   int status_ = 200;
   bool head_sent_ = false;
+  bool settled_ = false;  // by write_head
   bool ended_ = false;
   bool chunked_ = false;
   bool bodiless_ = false;
   bool counted_ = false;      // Content-Length: `left_` has to be written
   bool until_close_ = false;  // the end of the connection is the end of the body
   bool keep_alive_ = true;
+  bool destroyed_ = false;
+  bool cut_short_ = false;  // destroyed before it had ended
+  bool raw_ = false;        // the handler has taken the connection over
+};
+
+/// A client's mistake, as the hook below is told of it.
+struct client_error {
+  std::string_view code;      ///< the parser's, such as "HPE_INVALID_METHOD", or "ERR_HTTP_REQUEST_TIMEOUT"...
+  std::string_view reason;    ///< for people
+  int status = 0;             ///< of the answer
+  std::string_view received;  ///< what has been received and not read, from where reading stopped
+  const address& remote;      ///< the client's
 };
 
 /// Limits are on by default; times and counts are Node's where Node has them. A time of zero is no limit.
@@ -150,9 +288,19 @@ struct server_options {
   std::size_t max_connections = 65536;
   std::uint64_t max_requests = 0;           ///< per connection; 0: no limit
   std::size_t high_water_mark = 64 * 1024;  ///< unsent response bytes before a write waits
+  /// True: the handler is given CONNECT requests too, for `response::upgrade`. False: they are answered 501.
+  bool allow_connect = false;
+  /// True: the handler is given requests with an `Expect` that is not 100-continue. False: they are answered 417.
+  bool allow_expectations = false;
+  /// True: `Connection: keep-alive` and `Keep-Alive: timeout=N` to HTTP/1.1 too, where they go without saying.
+  bool announce_keep_alive = false;
   /// False: a client's end of stream cancels its handler, as a reset always does. True: it may end its side and wait.
   bool allow_half_open = false;
   listen_options listen = {};
+  /// Told of what is no HTTP, breaks a limit or takes too long, before it is answered and the connection closed, on the
+  /// connection's worker. `answer` holds the bytes to be sent and may be changed; emptied, the connection just closes.
+  /// What it throws goes to standard error.
+  std::function<void(const client_error&, std::string& answer)> on_client_error = {};
   /// Told of failures of handlers, on the connection's worker; default: a line on standard error. What it throws is
   /// written there too.
   std::function<void(const request&, std::exception_ptr)> on_error = {};

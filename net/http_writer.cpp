@@ -135,7 +135,8 @@ plan make_plan(const response_head& response, const own_headers& own) {
 
   const bool interim = response.status < 200;
   p.keep_alive = interim || (response.keep_alive && !own.close && p.sent != framing::until_close);
-  if (interim) return p;
+  const bool tunnel = response.request_method == method::connect && response.status < 300;
+  if (interim || tunnel) return p;
   if (!p.keep_alive) {
     p.drop_connection = own.keep_alive && !own.close;
     if (!own.close) p.connection = connection_line::close;
@@ -258,10 +259,6 @@ constexpr std::string_view not_trailers[] = {
     "www-authenticate",
 };
 
-bool may_be_trailer(std::string_view name) {
-  return std::ranges::none_of(not_trailers, [&](std::string_view n) { return equal_ignoring_case(n, name); });
-}
-
 // Date line for the second that starts at `second`.
 void write_date_line(std::chrono::sys_seconds second, char* line) {
   using namespace std::chrono;
@@ -342,6 +339,10 @@ void append_chunk(std::string& out, std::string_view data) {
   append_chunk_head(out, data.size());
   out += data;
   out += chunk_end;
+}
+
+bool may_be_trailer(std::string_view name) noexcept {
+  return std::ranges::none_of(not_trailers, [&](std::string_view n) { return equal_ignoring_case(n, name); });
 }
 
 head_result append_last_chunk(std::string& out, std::span<const header> trailers) {

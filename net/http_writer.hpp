@@ -69,10 +69,11 @@ struct head_result {
 ///
 /// The status line always says HTTP/1.1 (RFC 9110 6.2), as Node's does. Responses without content (1xx, 204, 304, to
 /// HEAD, 2xx to CONNECT) get `body` none; 1xx, 204, 304 and 2xx to CONNECT no framing header either, and 1xx no Date.
-/// 205 always says `Content-Length: 0`. For HTTP/1.0, chunked turns into until_close. `Connection: close` is written
-/// whenever the connection will not go on, `Connection: keep-alive` to HTTP/1.0 when it will. A handler's own Date,
-/// Connection, and agreeing Content-Length or Transfer-Encoding take the place of ours; its `Connection: close` is
-/// obeyed. The default is fewer bytes than Node, which always announces: set `announce_keep_alive` for its form.
+/// 205 always says `Content-Length: 0`. A 2xx to CONNECT says nothing about the connection, which HTTP leaves. For
+/// HTTP/1.0, chunked turns into until_close. `Connection: close` is written whenever the connection will not go on,
+/// `Connection: keep-alive` to HTTP/1.0 when it will. A handler's own Date, Connection, and agreeing Content-Length or
+/// Transfer-Encoding take the place of ours; its `Connection: close` is obeyed. The default is fewer bytes than Node,
+/// which always announces: set `announce_keep_alive` for its form.
 head_result append_response_head(std::string& out, const response_head& response);
 
 /// Appends `HTTP/1.1 100 Continue` with its empty line.
@@ -84,6 +85,10 @@ void append_chunk(std::string& out, std::string_view data);
 /// Appends the size line of a chunk whose data goes out by another way, followed by `chunk_end`. `size` is not 0.
 void append_chunk_head(std::string& out, std::uint64_t size);
 inline constexpr std::string_view chunk_end = "\r\n";
+
+/// Whether a field of that name may be a trailer: one that a recipient needs before the body, or that would change the
+/// framing behind its back, may not (RFC 9110 6.5.1).
+bool may_be_trailer(std::string_view name) noexcept;
 
 /// Appends the last chunk and the trailers.
 /// @return the fault and the index of the trailer at fault; nothing is appended then

@@ -127,6 +127,9 @@ class http_client {
   /// Whether the last end of the connection was a reset.
   bool was_reset() const { return reset_; }
 
+  /// Exactly so many bytes, whatever they are.
+  std::string read(std::size_t count) { return take_exactly(count); }
+
   /// Whether something (data or the end) arrives within that time.
   bool hears_within(std::chrono::milliseconds time) { return !seen_.empty() || wait_for(POLLIN, time); }
 
