@@ -96,5 +96,6 @@ void add_text(operations& all);
 void add_events(operations& all);
 void add_loop(operations& all);
 void add_fs(operations& all);
+void add_http(operations& all);
 
 }  // namespace weir::conformance

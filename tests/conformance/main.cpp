@@ -21,6 +21,7 @@ operations every_operation() {
   add_events(all);
   add_loop(all);
   add_fs(all);
+  add_http(all);
   return all;
 }
 
