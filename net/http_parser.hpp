@@ -8,10 +8,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 
 #include <weir/net/http_message.hpp>
+#include <weir/net/http_reader.hpp>
 
 namespace weir::net::http {
 
@@ -24,23 +24,11 @@ struct parser_options {
   std::size_t max_chunk_extensions = 16 * 1024;  ///< of all chunks of one message; 413
   bool require_host = true;                      ///< HTTP/1.1 without Host: 400 (RFC 9112 3.2)
   bool plain_heads = true;                       ///< false: ask llhttp about every head, for comparison
-};
-
-enum class event : std::uint8_t {
-  need_more,    ///< all input is used up; call again with the bytes that follow
-  head,         ///< a request head is complete: `head()`
-  body,         ///< a piece of the body: `body()`, never empty
-  message_end,  ///< the request is complete; `trailers()` if it was chunked
-  closed,       ///< no further request will be read on this connection; input is left alone
-  switched,     ///< after `switch_protocols`: input belongs to the caller from here on
-  error,        ///< `failure()`; answer it and close. Every later call gives the same
-};
-
-/// Why a connection's input was refused.
-struct parse_failure {
-  std::string_view name;    ///< llhttp's, such as "HPE_INVALID_METHOD", or one in its manner for limits
-  std::string_view reason;  ///< for people
-  int status = 0;           ///< to answer: 400, 413, 414, 431, 501 or 505
+  /// More than one Host, one that is no `host[:port]`, and such an absolute target: 400. False: nothing may rest on it.
+  bool check_host = true;
+  /// True: codings before a final `chunked` are let through, and the body comes as it was coded; what does not end in
+  /// `chunked` is an error behind its head; empty elements of the list are passed over. False: 501, and 400 for those.
+  bool other_codings = false;
 };
 
 /// Parser for the requests of one connection.
@@ -48,19 +36,13 @@ struct parse_failure {
 /// The caller hands in what it received and takes one event at a time; `next` removes the bytes it has used. It stops
 /// behind every head and every message end, so pipelined requests stay unparsed in the caller's buffer until asked
 /// for. Errors are events; nothing is thrown but std::bad_alloc. Not for use from two threads at once.
-class parser {
+class parser : public message_reader {
  public:
   explicit parser(const parser_options& options = {}) noexcept;
-  parser(const parser&) = delete;
-  parser& operator=(const parser&) = delete;
 
   /// Advances to the next event and removes the bytes used from the front of `input`.
   event next(std::string_view& input);
   event next(std::span<const std::byte>& input);
-
-  /// Tells that the peer sends no more.
-  /// @return `closed` between messages, `switched` if so, otherwise `error` with HPE_INVALID_EOF_STATE
-  event finish() noexcept;
 
   /// The request of the last `head` event. Its views hold until `next` is called after `message_end`, and, if the head
   /// arrived in one piece, only as long as the buffer it was parsed from; `keep_head` lifts the second condition.
@@ -70,80 +52,31 @@ class parser {
   /// Does nothing if it is there already.
   void keep_head();
 
-  /// The piece of the last `body` event, a view into the input of that call.
-  std::string_view body() const noexcept { return body_; }
-
-  /// Trailer fields (RFC 9112 7.1.2), valid from `message_end` until the next call, and as long as the input of the
-  /// call that gave it. They never change the head.
-  const header_list& trailers() const noexcept { return trailers_; }
-
-  const parse_failure& failure() const noexcept { return failure_; }
-
-  /// Ends HTTP behind the current request: after its `message_end` comes `switched`, as after an accepted upgrade or
-  /// CONNECT. Call between `head` and `message_end`.
-  void switch_protocols() noexcept { after_message_ = state::switched; }
-
-  /// Refuses further requests behind the current one, as for a response that closes the connection.
-  void close_after_message() noexcept { after_message_ = state::closed; }
-
-  /// Whether the connection is between messages with nothing of the next one received: the keep-alive timeout counts,
-  /// not the header timeout.
-  bool idle() const noexcept { return state_ == state::head && seen_ == 0; }
-
   /// Gives all memory back if the connection is idle. Views from before are void.
   void release_memory();
 
  private:
-  enum class state : std::uint8_t {
-    head,
-    sized_body,
-    chunk_line,
-    chunk_data,
-    trailers,
-    message_end,
-    closed,
-    switched,
-    failed
-  };
-  enum class fault : std::uint8_t;
-  enum class extension : std::uint8_t;
-  enum class fed : std::uint8_t { partly, wholly, refused };
-  struct llhttp_glue;
-  struct scan;
+  struct head_scan;
 
   event read_head(std::string_view& input);
   event read_head_by_llhttp(std::string_view& input);
-  event read_sized_body(std::string_view& input);
-  event read_chunk_line(std::string_view& input);
-  event read_chunk_data(std::string_view& input);
-  event read_trailers(std::string_view& input);
-  event end_message();
-  event accept_head();
   event check_head(std::string_view raw);
-  bool agrees_with_llhttp() const;
-  fed feed_section(std::string_view& input, std::string& store, std::string_view& whole);
-  std::size_t feed_chunk_line(std::string_view piece);
-  static extension after(extension now, char c);
-  std::size_t execute(std::string_view input);
-  event fail(fault why);
-  event fail_by_llhttp();
+  bool check_start(std::string_view front);
+  event refuse_head(std::string_view front);
+  bool agrees_with_llhttp() const noexcept;
+  event accept_head(bool endless);
 
-  alignas(8) std::byte llhttp_[112];  // llhttp_t, which the source checks
-  parser_options options_;
   request_head head_;
-  header_list trailers_;
-  std::string_view body_;
-  std::string head_store_;     // of a head that came in pieces, or was kept
-  std::string trailer_store_;  // the same for trailers
-  parse_failure failure_;
-  std::uint64_t body_left_ = 0;  // of a sized body or of the current chunk
-  std::uint64_t body_seen_ = 0;  // of a chunked body
-  std::size_t seen_ = 0;         // bytes of the head, chunk line or trailers before this call
-  std::size_t extension_bytes_ = 0;
-  state state_ = state::head;
-  state after_message_ = state::head;
-  extension extension_{};  // of the chunk line being read
-  std::uint8_t stop_ = 0;  // which callback made llhttp stop
+  std::size_t max_target_;
+  std::size_t looked_at_ = 0;  // bytes of the head in which the end of its first line is not to be looked for again
+  bool require_host_;
+  bool plain_heads_;
+  bool check_host_;
+  bool other_codings_;
 };
+
+/// The host, with its port if there is one, that a request is for: an absolute or authority-form target's, whatever
+/// Host says, and Host's otherwise (RFC 9112 3.2.2 and 3.3). A view into the head; empty if the request names none.
+std::string_view authority_of(const request_head& head) noexcept;
 
 }  // namespace weir::net::http

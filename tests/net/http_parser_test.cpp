@@ -284,7 +284,7 @@ TEST(HttpParser, refuses_header_lines_that_smuggle) {
       {"bare CR in a name", "X\rY: b\r\n", "HPE_INVALID_HEADER_TOKEN 400"},
       {"bare CR before the colon", "X\r: b\r\n", "HPE_INVALID_HEADER_TOKEN 400"},
       {"CR twice", "X: a\r\r\n", "HPE_LF_EXPECTED 400"},
-      {"bare LF", "X: a\nY: b\r\n", "HPE_INVALID_HEADER_TOKEN 400"},
+      {"bare LF", "X: a\nY: b\r\n", "HPE_CR_EXPECTED 400"},
       {"line of CR CR LF", "\r\r\n", "HPE_STRICT 400"},
       {"bare CR after an empty value", "X:\r\r\n", "HPE_STRICT 400"},
       {"LF alone as an empty line", "\n", "HPE_CR_EXPECTED 400"},
@@ -307,11 +307,9 @@ TEST(HttpParser, refuses_header_lines_that_smuggle) {
       {"quote in a name", "\"X\": 1\r\n", "HPE_INVALID_HEADER_TOKEN 400"},
 
       {"length with coding", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-       "HPE_UNEXPECTED_CONTENT_LENGTH 400"},
-      {"coding with length", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-       "HPE_UNEXPECTED_CONTENT_LENGTH 400"},
-      {"coding with length 0", "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
-       "HPE_UNEXPECTED_CONTENT_LENGTH 400"},
+       "HPE_INVALID_TRANSFER_ENCODING 400"},
+      {"coding with length", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "HPE_INVALID_CONTENT_LENGTH 400"},
+      {"coding with length 0", "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", "HPE_INVALID_CONTENT_LENGTH 400"},
       {"lengths that differ", "Content-Length: 5\r\nContent-Length: 6\r\n", "HPE_UNEXPECTED_CONTENT_LENGTH 400"},
       {"the same length twice", "Content-Length: 5\r\nContent-Length: 5\r\n", "HPE_UNEXPECTED_CONTENT_LENGTH 400"},
       {"list of lengths", "Content-Length: 5, 5\r\n", "HPE_INVALID_CONTENT_LENGTH 400"},
@@ -378,8 +376,8 @@ TEST(HttpParser, refuses_request_lines_and_hosts_that_smuggle) {
       {"blank before the first header", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "HPE_UNEXPECTED_SPACE 400\n"},
       {"bare CR before the request", "\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", "HPE_LF_EXPECTED 400\n"},
       {"bare LF before the request", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "HPE_CR_EXPECTED 400\n"},
-      {"bare LF behind the version", "GET / HTTP/1.1\nHost: a\r\n\r\n", "HPE_CR_EXPECTED 400\n"},
-      {"CR in the version", "GET / HTTP/1.1\rHost: a\r\n\r\n", "HPE_INVALID_VERSION 505\n"},
+      {"bare LF behind the version", "GET / HTTP/1.1\nHost: a\r\n\r\n", "HPE_INVALID_VERSION 400\n"},
+      {"bare CR behind the version", "GET / HTTP/1.1\rHost: a\r\n\r\n", "HPE_STRICT 400\n"},
       {"no version", "GET /\r\nHost: a\r\n\r\n", "HPE_INVALID_VERSION 505\n"},
       {"0.9", "GET / HTTP/0.9\r\nHost: a\r\n\r\n", "HPE_INVALID_VERSION 505\n"},
       {"1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "HPE_INVALID_VERSION 505\n"},
@@ -476,7 +474,9 @@ TEST(HttpParser, limits_the_head) {
   parser_options options{.max_head = 100};
   EXPECT_EQ(tell(head_of(100) + head_of(100), options).substr(0, 5), "GET /");
   EXPECT_EQ(tell(head_of(101), options), "HPE_HEADER_OVERFLOW 431\n");
-  EXPECT_EQ(tell(std::string(101, '\n'), options), "HPE_HEADER_OVERFLOW 431\n");
+  std::string empty_lines;
+  while (empty_lines.size() <= 100) empty_lines += "\r\n";
+  EXPECT_EQ(tell(empty_lines, options), "HPE_HEADER_OVERFLOW 431\n");
   EXPECT_EQ(tell("GET /" + std::string(200, 'a'), options), "HPE_HEADER_OVERFLOW 431\n");
   EXPECT_EQ(tell(head_of(16384)).substr(0, 5), "GET /");
   EXPECT_EQ(tell(head_of(16385)), "HPE_HEADER_OVERFLOW 431\n");

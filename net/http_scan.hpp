@@ -1,0 +1,98 @@
+// net/http_scan.hpp: the scanner of whole heads and trailers, which knows no leniency: one line form, no folds, no bare
+// CR or LF; and what the field lines say about a message. Private to net. Reads no byte outside [begin, end).
+#pragma once
+
+#include <cstring>
+
+#include <weir/net/http_chars.hpp>
+#include <weir/net/http_reader.hpp>
+
+namespace weir::net::http {
+
+enum class message_reader::fault : std::uint8_t {
+  none,
+  incomplete,
+  method,
+  target,
+  protocol,
+  version,
+  version_cr,
+  version_lf,
+  status,
+  reason,
+  bare_cr,
+  bare_lf,
+  empty_cr,
+  field_name,
+  field_value,
+  folded,
+  space_first,
+  no_host,
+  many_hosts,
+  host,
+  length,
+  length_twice,
+  length_then_coding,
+  coding_then_length,
+  coding_order,
+  coding_unknown,
+  coding_open,
+  coding_in_1_0,
+  two_readings,
+  head_size,
+  header_count,
+  target_size,
+  body_size,
+  extension_size,
+  extension,
+};
+
+struct message_reader::scan {
+  const char* begin;
+  const char* end;
+  const char* at = begin;
+  bool plain = true;  // nothing seen that llhttp should be asked about
+
+  /// What field lines say about the framing of a message and the connection.
+  struct facts {
+    std::uint64_t content_length = 0;
+    bool has_content_length = false;
+    bool coded = false;
+    bool close = false;
+    bool keep_alive = false;
+    bool upgrade_option = false;
+    bool has_upgrade = false;
+  };
+
+  struct codings {
+    std::size_t chunked = 0;
+    std::size_t others = 0;
+    std::size_t empty = 0;
+    bool last_is_chunked = false;
+  };
+
+  fault empty_lines();
+  fault lines(header_list& list, std::size_t most);
+  fault line_end(fault otherwise) const;
+  bool starts_with(std::string_view text) const {
+    return static_cast<std::size_t>(end - at) >= text.size() && std::memcmp(at, text.data(), text.size()) == 0;
+  }
+
+  /// Notes what one line says. Lengths first: most names have another length than these four.
+  fault take(const header& line, facts& known) {
+    switch (line.name.size()) {
+      case 7:
+      case 10:
+      case 14:
+      case 17: return take_framing(line, known);
+      default: return fault::none;
+    }
+  }
+  fault take_framing(const header& line, facts& known);
+  static codings read_codings(const header_list& list);
+
+  /// What is wrong with the framing in the lines of a head that may have more of them.
+  fault first_fault(const header_list& list);
+};
+
+}  // namespace weir::net::http
