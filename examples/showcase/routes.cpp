@@ -24,6 +24,10 @@ struct route {
 constexpr route routes[] = {
     {method::get, "/", asset},
     {method::get, "/page.js", asset},
+    {method::get, "/live.js", asset},
+    {method::get, "/chart.js", asset},
+    {method::get, "/actions.js", asset},
+    {method::get, "/text.js", asset},
     {method::get, "/style.css", asset},
     {method::get, "/favicon.svg", asset},
     {method::get, "/api/hello", hello},
@@ -58,12 +62,14 @@ std::string tag_of(std::string_view content) {
   return text;
 }
 
+std::string_view file_of(std::string_view path) { return path == "/" ? "index.html" : path.substr(1); }
+
 /// The entity tag of each file built in, made once.
 std::string_view tag_of_asset(std::string_view name) {
   static const auto tags = [] {
     std::map<std::string_view, std::string> made;
-    for (std::string_view each : {"index.html", "page.js", "style.css", "favicon.svg"}) {
-      made.emplace(each, tag_of(showcase_asset(each)));
+    for (const auto& each : routes) {
+      if (each.handler == asset) made.emplace(file_of(each.path), tag_of(showcase_asset(file_of(each.path))));
     }
     return made;
   }();
@@ -88,7 +94,7 @@ task<void> answer(app& a, request& req, response& res) {
 
 // Files of a directory are net::http::static_files' business; these are built in, so that the program is one file.
 task<void> asset(app&, request& req, response& res) {
-  auto name = req.path() == "/" ? std::string_view("index.html") : req.path().substr(1);
+  auto name = file_of(req.path());
   weir::net::http::validators have{.etag = tag_of_asset(name)};
   res.set("ETag", have.etag);
   res.set("Content-Type", type_of(name));
