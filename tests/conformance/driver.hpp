@@ -97,5 +97,6 @@ void add_events(operations& all);
 void add_loop(operations& all);
 void add_fs(operations& all);
 void add_http(operations& all);
+void add_net(operations& all);
 
 }  // namespace weir::conformance

@@ -22,6 +22,7 @@ operations every_operation() {
   add_loop(all);
   add_fs(all);
   add_http(all);
+  add_net(all);
   return all;
 }
 
