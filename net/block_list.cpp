@@ -91,7 +91,7 @@ void block_list::add_subnet(const address& network, unsigned prefix) {
 }
 
 void block_list::add(std::string_view rule) {
-  if (auto slash = rule.find('/'); slash != rule.npos) {
+  if (auto slash = rule.find('/'); slash != std::string_view::npos) {
     auto digits = rule.substr(slash + 1);
     unsigned prefix = 0;
     auto read = std::from_chars(digits.data(), digits.data() + digits.size(), prefix);
@@ -100,7 +100,7 @@ void block_list::add(std::string_view rule) {
     }
     return add_subnet(address_of(rule.substr(0, slash)), prefix);
   }
-  if (auto dash = rule.find('-'); dash != rule.npos && is_ip(rule) == 0) {
+  if (auto dash = rule.find('-'); dash != std::string_view::npos && is_ip(rule) == 0) {
     return add_range(address_of(rule.substr(0, dash)), address_of(rule.substr(dash + 1)));
   }
   add(address_of(rule));
