@@ -458,6 +458,7 @@ int buffer::compare(std::span<const std::byte> a, std::span<const std::byte> b) 
 std::size_t buffer::index_of(std::span<const std::byte> what, std::ptrdiff_t from) const noexcept {
   const auto start = search_start(size_, from, what.size(), true);
   if (start < 0 || what.empty()) return static_cast<std::size_t>(start);
+  if (what.size() > size_) return npos;  // an empty buffer has no address to search at
   const auto searched = bytes().subspan(static_cast<std::size_t>(start));
   const auto found = find_first(searched, what);
   return found >= searched.size() ? npos : static_cast<std::size_t>(start) + found;

@@ -437,6 +437,7 @@ TEST(Buffer, finds_the_first_place_of_a_text) {
   EXPECT_EQ(first("zz", 0, encoding::hex), 0) << "no bytes: an empty text";
   EXPECT_EQ(s.index_of(bytes_of("cab")), 2U);
   EXPECT_EQ(buffer().index_of("a"), buffer::npos);
+  EXPECT_EQ(buffer().index_of("ab"), buffer::npos);  // no search at a null address
   EXPECT_EQ(buffer().index_of(""), 0U);
   EXPECT_EQ(buffer::from("Hello World").index_of("World"), 6U);
 }
