@@ -273,9 +273,10 @@ event parser::read_head_by_llhttp(std::string_view& input) {
 
 // llhttp has accepted these bytes as the front of a head: a bad first line is refused before the rest comes.
 bool parser::check_start(std::string_view front) {
-  const bool new_line = front.find('\n', looked_at_) != std::string_view::npos;
-  looked_at_ = std::max(looked_at_, front.size());
-  if (!new_line) return true;
+  if (front.find('\n', looked_at_) == std::string_view::npos) {
+    looked_at_ = std::max(looked_at_, front.size());
+    return true;
+  }
   head_scan s{{front.data(), front.data() + front.size()}};
   const fault why = s.request_line(head_, max_target_);
   if (why == fault::incomplete) return true;

@@ -1,9 +1,9 @@
 // tests/net/http_parser_test.cpp: what the request parser accepts, refuses and reports. Every input of every table is
-// fed whole, cut at every position, and byte by byte, with and without the short way for plain heads, each piece in a
-// block of its own that is gone before the next comes; all must tell the same story.
+// fed whole, cut at every position, and byte by byte; all must tell the same story.
 #include <weir/net/http_parser.hpp>
 
-#include <memory>
+#include <tests/support/parser_story.hpp>
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,118 +16,36 @@ namespace {
 using namespace std::string_literals;
 using namespace std::string_view_literals;
 
-// One line per event; pieces of a body run together. `eof` ends the input.
-class story {
- public:
-  explicit story(const parser_options& options) : parser_(options) {}
+std::string line_of(parser& p, bool switches) {
+  const request_head& head = p.head();
+  std::string text = std::string(head.method_text) + " " + std::string(head.target);
+  if (head.version == version::http_1_0) text += " 1.0";
+  constexpr std::string_view forms[] = {"", " absolute", " authority", " asterisk"};
+  text += forms[static_cast<int>(head.form)];
+  if (head.has_content_length) text += " length=" + std::to_string(head.content_length);
+  if (head.chunked) text += " chunked";
+  if (!head.keep_alive) text += " close";
+  if (head.upgrade) text += " upgrade";
+  if (head.expect_continue) text += " continue";
+  if (head.expect_unsupported) text += " expectation";
+  for (const header& h : head.headers) text += " [" + std::string(h.name) + "=" + std::string(h.value) + "]";
+  EXPECT_EQ(name_of(head.method), head.method_text);
+  EXPECT_TRUE(head.raw.ends_with("\r\n\r\n"));
+  if (switches) p.switch_protocols();
+  return text;
+}
 
-  void feed(std::string_view piece, bool switches) {
-    if (switched_) text_ += piece;
-    if (over_) return;
-    const auto block = std::make_unique<char[]>(piece.size());  // so that a sanitizer sees every step outside
-    std::copy(piece.begin(), piece.end(), block.get());
-    std::string_view input(block.get(), piece.size());
-    for (;;) {
-      const event e = parser_.next(input);
-      if (e == event::body) {
-        text_ += in_body_ ? "" : "body ";
-        text_ += parser_.body();
-        in_body_ = true;
-        continue;
-      }
-      if (e == event::need_more) {
-        EXPECT_TRUE(input.empty());
-        return;
-      }
-      end_body();
-      if (e == event::head) tell_head(switches);
-      if (e == event::message_end) tell_end();
-      if (e == event::error) tell_failure();
-      if (e == event::closed) text_ += "closed\n";
-      if (e == event::switched) text_ += "switched " + std::string(input);
-      switched_ = e == event::switched;
-      over_ = switched_ || e == event::error || e == event::closed;
-      if (over_) return;
-    }
-  }
+testing::story_teller<parser> teller(bool switches) {
+  return {.head = [switches](parser& p) { return line_of(p, switches); }};
+}
 
-  void eof() {
-    end_body();
-    if (!over_ && parser_.finish() == event::error) tell_failure();
-  }
-
-  const std::string& text() const { return text_; }
-
- private:
-  void end_body() {
-    if (in_body_) text_ += "\n";
-    in_body_ = false;
-  }
-
-  void tell_head(bool switches) {
-    const request_head& head = parser_.head();
-    text_ += std::string(head.method_text) + " " + std::string(head.target);
-    if (head.version == version::http_1_0) text_ += " 1.0";
-    constexpr std::string_view forms[] = {"", " absolute", " authority", " asterisk"};
-    text_ += forms[static_cast<int>(head.form)];
-    if (head.has_content_length) text_ += " length=" + std::to_string(head.content_length);
-    if (head.chunked) text_ += " chunked";
-    if (!head.keep_alive) text_ += " close";
-    if (head.upgrade) text_ += " upgrade";
-    if (head.expect_continue) text_ += " continue";
-    if (head.expect_unsupported) text_ += " expectation";
-    for (const header& h : head.headers) text_ += " [" + std::string(h.name) + "=" + std::string(h.value) + "]";
-    text_ += "\n";
-    EXPECT_EQ(name_of(head.method), head.method_text);
-    EXPECT_TRUE(head.raw.ends_with("\r\n\r\n"));
-    if (switches) parser_.switch_protocols();
-  }
-
-  void tell_end() {
-    text_ += "end";
-    for (const header& h : parser_.trailers()) text_ += " [" + std::string(h.name) + "=" + std::string(h.value) + "]";
-    text_ += "\n";
-  }
-
-  void tell_failure() {
-    EXPECT_FALSE(parser_.failure().reason.empty());
-    text_ += std::string(parser_.failure().name) + " " + std::to_string(parser_.failure().status) + "\n";
-  }
-
-  parser parser_;
-  std::string text_;
-  bool in_body_ = false;
-  bool over_ = false;
-  bool switched_ = false;
-};
-
-std::string told(std::string_view input, std::size_t first, std::size_t step, const parser_options& options,
-                 bool switches = false) {
-  story s(options);
-  for (std::size_t at = 0; at < input.size();) {
-    const std::size_t size = at == 0 && first != 0 ? first : step;
-    s.feed(input.substr(at, size), switches);
-    at += size;
-  }
-  s.eof();
-  return s.text();
+std::string told(std::string_view input, std::size_t first, std::size_t step, const parser_options& options) {
+  return testing::told<parser>(input, first, step, options, teller(false));
 }
 
 // The story of the input, the same for every way to cut it.
-std::string tell(std::string_view input, parser_options options = {}, bool switches = false) {
-  const std::string whole = told(input, 0, input.size(), options, switches);
-  for (const bool plain : {true, false}) {
-    options.plain_heads = plain;
-    EXPECT_EQ(whole, told(input, 0, input.size(), options, switches)) << "plain_heads=" << plain;
-    EXPECT_EQ(whole, told(input, 0, 1, options, switches)) << "byte by byte, plain_heads=" << plain;
-    const std::size_t step = 1 + input.size() / 3000;  // every position of all but the largest inputs
-    for (std::size_t cut = 1; cut < input.size(); cut += step) {
-      const std::string parts = told(input, cut, input.size(), options, switches);
-      EXPECT_EQ(whole, parts) << "cut at " << cut << ", plain_heads=" << plain;
-      if (whole != parts) break;
-    }
-  }
-  return whole;
+std::string tell(std::string_view input, const parser_options& options = {}, bool switches = false) {
+  return testing::tell<parser>(input, options, teller(switches));
 }
 
 struct row {
