@@ -98,5 +98,6 @@ void add_loop(operations& all);
 void add_fs(operations& all);
 void add_http(operations& all);
 void add_net(operations& all);
+void add_stream(operations& all);
 
 }  // namespace weir::conformance

@@ -23,6 +23,7 @@ operations every_operation() {
   add_fs(all);
   add_http(all);
   add_net(all);
+  add_stream(all);
   return all;
 }
 
