@@ -44,8 +44,11 @@ class blocking_pool {
   void watch(lock_type& lock) noexcept;
   struct thread_state;
   void make(lock_type& lock, blocking_job& job, thread_state& state) noexcept;
+  int shared_processor(thread_state& state) const noexcept;
 
+  unsigned by_time() const noexcept;
   unsigned wanted() const noexcept;
+  unsigned bearable() const noexcept;
   bool lacks_thread() const noexcept;
   enum class call : std::uint8_t { none, notify, failed };
   call call_thread() noexcept;
@@ -75,9 +78,10 @@ class blocking_pool {
   unsigned telling_ = 0;  // of those, between their last function and the queue
   unsigned more_ = 0;     // threads beyond the few, because those do not get on
   bool watched_ = false;
+  bool stopping_ = false;
   unsigned alive_ = 0;
   unsigned made_ = 0;
-  bool stopping_ = false;
+  thread_state* states_ = nullptr;  // of the busy ones
   std::vector<std::thread> threads_;
   std::vector<std::thread::id> ended_;
 };
