@@ -14,12 +14,12 @@ namespace weir::net::http {
 struct response_parser::head_scan : message_reader::scan {
   bool coded = false;
 
-  fault status_line(response_head& head);
-  fault interpret(response_head& head);
-  fault interpret_coding(response_head& head) const;
+  fault status_line(received_head& head);
+  fault interpret(received_head& head);
+  fault interpret_coding(received_head& head) const;
 };
 
-message_reader::fault response_parser::head_scan::status_line(response_head& head) {
+message_reader::fault response_parser::head_scan::status_line(received_head& head) {
   if (const fault why = empty_lines(); why != fault::none) return why;
   head.raw = {at, static_cast<std::size_t>(end - at)};
   if (end - at < 13) return fault::incomplete;  // "HTTP/1.1 200" and a byte more
@@ -45,7 +45,7 @@ message_reader::fault response_parser::head_scan::status_line(response_head& hea
 }
 
 // RFC 9112 6.3: what does not end in chunked ends with the connection.
-message_reader::fault response_parser::head_scan::interpret_coding(response_head& head) const {
+message_reader::fault response_parser::head_scan::interpret_coding(received_head& head) const {
   const codings found = read_codings(head.headers);
   if (found.empty > 0 || found.chunked > 1) return fault::coding_order;
   head.chunked = found.last_is_chunked;
@@ -53,7 +53,7 @@ message_reader::fault response_parser::head_scan::interpret_coding(response_head
 }
 
 // What the header lines say about the message.
-message_reader::fault response_parser::head_scan::interpret(response_head& head) {
+message_reader::fault response_parser::head_scan::interpret(received_head& head) {
   facts known;
   head.chunked = false;
   for (const header& line : head.headers) {
@@ -191,7 +191,7 @@ void response_parser::release_memory() {
   free_memory();
 }
 
-void rebase(response_head& head, const char* copy) noexcept {
+void rebase(received_head& head, const char* copy) noexcept {
   const char* const from = head.raw.data();
   head.headers.rebase(from, copy);
   head.reason = {copy + (head.reason.data() - from), head.reason.size()};

@@ -14,9 +14,9 @@
 
 namespace weir::net::http {
 
-/// The head of a response: status line, headers, and what they say about the rest of the message. A plain view: see
-/// `response_parser::head`.
-struct response_head {
+/// The head of a response that was received (`response_head` is one to be sent): status line, headers, and what they
+/// say about the rest of the message. A plain view: see `response_parser::head`.
+struct received_head {
   std::string_view raw;     ///< all of it, from "HTTP/" to the empty line
   std::string_view reason;  ///< as sent; may be empty and may hold bytes above ASCII
   header_list headers;
@@ -64,7 +64,7 @@ class response_parser : public message_reader {
 
   /// The response of the last `head` event. Its views hold until `next` is called after `message_end`, and, if the
   /// head arrived in one piece, only as long as the buffer it was parsed from; `keep_head` lifts the second condition.
-  const response_head& head() const noexcept { return head_; }
+  const received_head& head() const noexcept { return head_; }
 
   /// Copies the head's text into the parser, so that the receive buffer may be reused while the body is being read.
   /// Does nothing if it is there already.
@@ -85,13 +85,13 @@ class response_parser : public message_reader {
   void decide_framing(bool coded) noexcept;
   event accept_head();
 
-  response_head head_;
+  received_head head_;
   std::size_t looked_at_ = 0;  // bytes of the head in which the end of its first line is not to be looked for again
   method request_ = method::get;
   bool plain_heads_;
 };
 
 /// Points a head that was cut from `head.raw` at a copy of those bytes that starts at `copy`.
-void rebase(response_head& head, const char* copy) noexcept;
+void rebase(received_head& head, const char* copy) noexcept;
 
 }  // namespace weir::net::http

@@ -48,7 +48,7 @@ inline std::string told(const net::http::request_head& head) {
   return text + std::to_string(head.content_length) + told(head.headers, head.raw) + "\n";
 }
 
-inline std::string told(const net::http::response_head& head) {
+inline std::string told(const net::http::received_head& head) {
   require(within(head.reason, head.raw) && net::http::is_field_value(head.reason));
   require(head.status >= 100 && head.status <= 999);
   require(!(head.chunked && head.has_content_length));

@@ -18,7 +18,7 @@ namespace {
 using namespace std::string_literals;
 using namespace std::string_view_literals;
 
-std::string line_of(const response_head& head) {
+std::string line_of(const received_head& head) {
   std::string text = std::to_string(head.status) + " '" + std::string(head.reason) + "'";
   if (head.version == version::http_1_0) text += " 1.0";
   if (head.has_content_length) text += " length=" + std::to_string(head.content_length);
