@@ -1,12 +1,11 @@
-// net/static_files.cpp: from a request's path to a file (read_path), from there to what is sent (send_file), with the
-// cache before both. What asks the disk is in net/static_lookup.
+// net/static_files.cpp: from a request's path to a file, with a cache before the disk. What asks the disk is in
+// net/static_lookup, what is sent then in net/file_answer.
 #include <weir/net/static_files.hpp>
 
-#include <weir/core/buffer.hpp>
 #include <weir/core/time.hpp>
 #include <weir/fs/path.hpp>
 #include <weir/fs/watcher.hpp>
-#include <weir/net/http_conditions.hpp>
+#include <weir/net/file_answer.hpp>
 #include <weir/net/static_lookup.hpp>
 
 #include <fmt/format.h>
@@ -30,25 +29,13 @@ namespace {
 using namespace std::chrono_literals;
 using detail::lookup_answer;
 using detail::resource;
-using detail::version_of_file;
+using detail::send_status;
+using detail::wanted_path;
 
-// Bodies up to this size are copied into the connection's buffer, to go out with their head in one send.
-constexpr std::size_t copied_body = 32 * 1024;
-// What is read and sent at once: perf/net/static_files_bench.
-constexpr std::size_t large_piece = 512 * 1024;
-constexpr std::size_t small_piece = 64 * 1024;
-constexpr std::size_t kept_pieces = 8;
 // What an entry of the cache takes beside contents and names.
 constexpr std::size_t entry_overhead = 512;
 
 // ---- paths
-
-// What a request's path stands for.
-struct wanted_path {
-  int status = 200;      ///< another one refuses it
-  std::string relative;  ///< below the root, decoded, without "." and empty components; "" is the root
-  bool slash = false;    ///< it ends in a slash: a directory is meant
-};
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -73,45 +60,18 @@ bool append_decoded(std::string& to, std::string_view text) {
   return true;
 }
 
-// Whether `..` is one of the components that slashes, written out or escaped, make of a decoded name.
-bool climbs(std::string_view name) {
-  while (true) {
-    const auto slash = name.find('/');
-    if (name.substr(0, slash) == "..") return true;
-    if (slash == std::string_view::npos) return false;
-    name.remove_prefix(slash + 1);
-  }
-}
-
 wanted_path read_path(std::string_view encoded, dotfile_policy dotfiles) {
-  wanted_path wanted;
-  bool hidden = false, has_slash = false, climbing = false;
+  detail::path_builder path;
+  std::string name;
   while (!encoded.empty()) {
     const auto component = encoded.substr(0, encoded.find('/'));
-    wanted.slash = component.size() < encoded.size();
-    encoded.remove_prefix(component.size() + (wanted.slash ? 1 : 0));
-    const auto before = wanted.relative.size();
-    if (before != 0 && !component.empty()) wanted.relative += '/';
-    const auto begin = wanted.relative.size();
-    if (!append_decoded(wanted.relative, component)) return {.status = 400};
-    const auto name = std::string_view(wanted.relative).substr(begin);
-    climbing = climbing || climbs(name);
-    has_slash = has_slash || name.find('/') != std::string_view::npos;
-    if (name == ".") {
-      wanted.slash = true;
-      wanted.relative.resize(before);
-    } else {
-      hidden = hidden || name.starts_with('.');
-    }
+    const bool slash = component.size() < encoded.size();
+    encoded.remove_prefix(component.size() + (slash ? 1 : 0));
+    name.clear();
+    if (!append_decoded(name, component)) return {.status = 400};
+    path.add(name, slash);
   }
-  wanted.slash = wanted.slash || wanted.relative.empty();
-  if (climbing)
-    wanted.status = 403;
-  else if (has_slash)
-    wanted.status = 404;  // no name has one
-  else if (hidden && dotfiles != dotfile_policy::allow)
-    wanted.status = dotfiles == dotfile_policy::deny ? 403 : 404;
-  return wanted;
+  return std::move(path).settle(dotfiles);
 }
 
 // The path of a target in origin or absolute form (RFC 9112 3.2).
@@ -121,70 +81,6 @@ std::string_view path_of(const request& req) {
   const auto authority = path.find("://");
   const auto begin = authority == std::string_view::npos ? authority : path.find('/', authority + 3);
   return begin == std::string_view::npos ? std::string_view("/") : path.substr(begin);
-}
-
-// ---- codings
-
-// The weight of a list's element in thousandths (RFC 9110 12.4.2); nothing for what is none.
-std::optional<int> weight_of(std::string_view parameters) {
-  const auto equals = parameters.find('=');
-  if (equals == std::string_view::npos) return {};
-  auto name = parameters.substr(0, equals);
-  while (name.starts_with(' ') || name.starts_with('\t')) name.remove_prefix(1);
-  const auto value = parameters.substr(equals + 1);
-  if (!equal_ignoring_case(name, "q") || value.empty() || value.size() > 5) return {};
-  if (value[0] != '0' && value[0] != '1') return {};
-  if (value.size() > 1 && value[1] != '.') return {};
-  int weight = (value[0] - '0') * 1000;
-  for (std::size_t i = 2, unit = 100; i < value.size(); ++i, unit /= 10) {
-    if (value[i] < '0' || value[i] > '9') return {};
-    weight += (value[i] - '0') * static_cast<int>(unit);
-  }
-  return weight <= 1000 ? std::optional(weight) : std::nullopt;
-}
-
-// How much a client wants a coding, from 0 (not at all) to 1000; nothing where it does not say.
-struct acceptance {
-  std::optional<int> by_name;
-  std::optional<int> by_star;
-};
-
-// RFC 9110 12.5.3
-acceptance acceptance_of(const header_list& headers, std::string_view coding) {
-  acceptance found;
-  for (const auto& line : headers) {
-    if (!equal_ignoring_case(line.name, "Accept-Encoding")) continue;
-    for (auto list = line.value; !list.empty();) {
-      const auto element = take_list_element(list);
-      const auto semicolon = element.find(';');
-      auto name = element.substr(0, semicolon);
-      while (name.ends_with(' ') || name.ends_with('\t')) name.remove_suffix(1);
-      const auto weight = semicolon == std::string_view::npos ? 1000 : weight_of(element.substr(semicolon + 1));
-      if (!weight) continue;
-      const bool is_old_name = coding == "gzip" && equal_ignoring_case(name, "x-gzip");
-      if (is_old_name || equal_ignoring_case(name, coding)) found.by_name = weight;
-      if (name == "*") found.by_star = weight;
-    }
-  }
-  return found;
-}
-
-// What is sent of a file and its siblings: what the client likes best, the first of them where it likes several the
-// same. The file itself is sent if no sibling is wanted, or if it is named and liked better.
-const version_of_file& pick_version(const resource& what, const header_list& headers) {
-  const auto* best = &what.versions.front();
-  if (what.versions.size() == 1) return *best;
-  int weight = 0;
-  for (const auto& each : what.versions) {
-    if (each.coding.empty()) continue;
-    const auto wanted = acceptance_of(headers, each.coding);
-    const int value = wanted.by_name.value_or(wanted.by_star.value_or(0));
-    if (value <= weight) continue;
-    weight = value;
-    best = &each;
-  }
-  const auto plain = acceptance_of(headers, "identity").by_name;
-  return plain.value_or(0) > weight ? what.versions.front() : *best;
 }
 
 // ---- the cache
@@ -284,47 +180,19 @@ class file_cache {
   std::chrono::milliseconds fresh_;
 };
 
-std::chrono::sys_seconds wall_clock() {
-  timespec now = {};
-  clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  return std::chrono::sys_seconds(std::chrono::seconds(now.tv_sec));
-}
-
 }  // namespace
 
 struct static_files::state {
   state(std::vector<std::string> given, static_files_options options)
       : lookup(std::move(given), std::move(options)),
-        cache(lookup.options.cache_bytes, lookup.options.cache_entries, lookup.options.revalidate) {}
-
-  /// The bytes for the next piece of a body, fewer where many are sent at once.
-  class piece_memory {
-   public:
-    piece_memory(state& of, std::uint64_t wanted) : of_(of) {
-      size_ = wanted <= small_piece ? static_cast<std::size_t>(wanted) : large_piece;
-      if (of.lent.fetch_add(size_, std::memory_order_relaxed) + size_ > of.lookup.options.send_memory &&
-          size_ > small_piece) {
-        of.lent.fetch_sub(size_ - small_piece, std::memory_order_relaxed);
-        size_ = small_piece;
-      }
-      bytes_ = size_ == large_piece ? of.pieces.take() : buffer::alloc_unsafe(size_);
-    }
-    piece_memory(const piece_memory&) = delete;
-    piece_memory& operator=(const piece_memory&) = delete;
-    ~piece_memory() { of_.lent.fetch_sub(size_, std::memory_order_relaxed); }
-
-    std::span<std::byte> bytes() { return bytes_.mutable_bytes(); }
-
-   private:
-    state& of_;
-    buffer bytes_;
-    std::size_t size_ = 0;
-  };
+        cache(lookup.options.cache_bytes, lookup.options.cache_entries, lookup.options.revalidate),
+        memory(lookup.options.send_memory) {
+    lookup.check();
+  }
 
   detail::static_lookup lookup;
   file_cache cache;
-  buffer_pool pieces{{.chunk_size = large_piece, .max_cached = kept_pieces}};
-  std::atomic<std::size_t> lent{0};
+  detail::body_memory memory;
   std::atomic<std::uint64_t> from_memory{0};
   std::atomic<std::uint64_t> looked_up{0};
 };
@@ -334,13 +202,6 @@ namespace {
 using state_ptr = std::shared_ptr<static_files::state>;
 
 // ---- answers
-
-task<void> send_error(response& res, int status) {
-  res.status(status).set("Content-Type", "text/plain; charset=utf-8");
-  if (status == 405) res.set("Allow", "GET, HEAD");
-  if (status == 503) res.set("Retry-After", "1");
-  co_await res.end(fmt::format("{}\n", status_text(status)));
-}
 
 // To the last component with a slash, as a relative reference: that leads nowhere else, whatever the path looks like
 // ("//host/dir") and whatever has been stripped from it.
@@ -357,120 +218,6 @@ task<void> send_listing(response& res, std::string page) {
   res.set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
   res.set("X-Content-Type-Options", "nosniff");
   co_await res.end(page);
-}
-
-// A part of a file that is not in memory.
-task<void> send_from_disk(state_ptr in, const version_of_file& of, response& res, byte_range part) {
-  static_files::state::piece_memory memory(*in, part.length);
-  while (part.length > 0) {
-    auto piece = memory.bytes();
-    piece = piece.first(static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), part.length)));
-    const auto count = co_await of.file.read(piece).at(part.first);
-    if (count == 0) {
-      throw error(errc::err_http_content_length_mismatch, "a file has become shorter while it was sent");
-    }
-    co_await res.send(piece.first(count));
-    part.first += count;
-    part.length -= count;
-  }
-}
-
-task<void> send_part(state_ptr in, const version_of_file& of, response& res, byte_range part) {
-  if (!of.in_memory) {
-    co_await send_from_disk(std::move(in), of, res, part);
-    co_return;
-  }
-  const auto bytes = std::string_view(of.content).substr(part.first, part.length);
-  if (bytes.size() <= copied_body)
-    co_await res.write(bytes);
-  else
-    co_await res.send(std::as_bytes(std::span(bytes)));
-}
-
-void set_number(response& res, std::string_view name, std::uint64_t number) {
-  std::array<char, 20> text;
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), number).ptr;
-  res.set(name, std::string_view(text.data(), static_cast<std::size_t>(end - text.data())));
-}
-
-task<void> send_whole(state_ptr in, const version_of_file& of, const request& req, response& res) {
-  if (of.in_memory && of.content.size() <= copied_body && req.method() == method::get) {
-    co_await res.end(of.content);
-    co_return;
-  }
-  set_number(res, "Content-Length", of.stat.size);
-  if (req.method() == method::get && of.stat.size > 0) co_await send_part(std::move(in), of, res, {0, of.stat.size});
-  co_await res.end();
-}
-
-task<void> send_ranges(state_ptr in, const resource& what, const version_of_file& of, response& res,
-                       std::vector<byte_range> ranges) {
-  res.status(206);
-  if (ranges.size() == 1) {
-    res.set("Content-Range", content_range(ranges.front(), of.stat.size));
-    set_number(res, "Content-Length", ranges.front().length);
-    co_await send_part(in, of, res, ranges.front());
-    co_await res.end();
-    co_return;
-  }
-  const byteranges_form form(what.type, of.stat.size);
-  res.set("Content-Type", form.content_type());
-  set_number(res, "Content-Length", form.length(ranges));
-  for (const auto& each : ranges) {
-    co_await res.write(form.part_head(each));
-    co_await send_part(in, of, res, each);
-  }
-  co_await res.end(form.end());
-}
-
-// Headers that a 304 has too (RFC 9110 15.4.5).
-void describe_version(const resource& what, const version_of_file& of, const validators& have, response& res) {
-  if (!of.etag.empty()) res.set("ETag", of.etag);
-  if (have.last_modified) res.set("Last-Modified", of.last_modified);
-  if (!what.cache_control.empty()) res.set("Cache-Control", what.cache_control);
-  if (what.versions.size() > 1) res.append("Vary", "Accept-Encoding");
-}
-
-task<void> send_file(state_ptr in, std::shared_ptr<const resource> what, const request& req, response& res) {
-  const auto& options = in->lookup.options;
-  const auto& of = pick_version(*what, req.headers());
-  const auto now = wall_clock();
-  validators have = {.etag = of.etag};
-  // RFC 9110 8.8.2.1: no time of change that is still to come
-  if (options.last_modified && of.modified <= now) have.last_modified = of.modified;
-
-  const auto outcome = check_conditions(req.method(), req.headers(), have);
-  if (outcome == condition_outcome::failed) {
-    co_await send_error(res, 412);
-    co_return;
-  }
-  describe_version(*what, of, have, res);
-  if (outcome == condition_outcome::not_modified) {
-    res.status(304);
-    if (options.on_headers) options.on_headers(req, res);
-    co_await res.end();
-    co_return;
-  }
-  res.set("Accept-Ranges", options.ranges ? "bytes" : "none");
-  range_selection chosen;
-  if (const auto range = req.headers().first("Range");
-      range && options.ranges && req.method() == method::get && range_holds(req.headers(), have, now)) {
-    chosen = select_ranges(*range, of.stat.size, options.range);
-  }
-  if (chosen.how == range_selection::kind::unsatisfiable) {
-    res.set("Content-Range", unsatisfied_range(of.stat.size)).remove("Cache-Control");
-    co_await send_error(res, 416);
-    co_return;
-  }
-  if (!what->type.empty()) res.set("Content-Type", what->type);
-  if (!of.coding.empty()) res.set("Content-Encoding", of.coding);
-  const bool partial = chosen.how == range_selection::kind::partial;
-  if (partial) res.status(206);
-  if (options.on_headers) options.on_headers(req, res);
-  if (partial)
-    co_await send_ranges(std::move(in), *what, of, res, std::move(chosen.ranges));
-  else
-    co_await send_whole(std::move(in), of, req, res);
 }
 
 // ---- look-ups
@@ -495,22 +242,16 @@ task<lookup_answer> look_at_disk(const detail::static_lookup& in, const wanted_p
   co_return co_await in.look_up(wanted.relative, wanted.slash, std::move(known));
 }
 
-task<lookup_answer> look_up(state_ptr in, const wanted_path& wanted) {
-  auto key = wanted.relative;
-  if (wanted.slash) key += '/';
-  const auto began = weir::detail::clock_here();
-  auto known = in->cache.get(key, began);
-  if (known.fresh) {
-    in->from_memory.fetch_add(1, std::memory_order_relaxed);
-    co_return lookup_answer{.status = 200, .what = std::move(known.what), .page = {}};
-  }
-  in->looked_up.fetch_add(1, std::memory_order_relaxed);
-  const look_mark mark(in->cache, key);
-  auto answer = co_await look_at_disk(in->lookup, wanted, known.what);
+// @param key of the cache, where `known` is from
+task<lookup_answer> look_up(static_files::state& in, const wanted_path& wanted, std::string_view key,
+                            file_cache::hit known, std::chrono::steady_clock::time_point began) {
+  in.looked_up.fetch_add(1, std::memory_order_relaxed);
+  const look_mark mark(in.cache, key);
+  auto answer = co_await look_at_disk(in.lookup, wanted, known.what);
   if (answer.what && answer.what->may_be_kept) {
-    in->cache.put(key, answer.what, known.generation, began);
+    in.cache.put(key, answer.what, known.generation, began);
   } else if (known.what) {
-    in->cache.drop(key);
+    in.cache.drop(key);
   }
   co_return answer;
 }
@@ -523,6 +264,17 @@ std::optional<std::string_view> below_prefix(std::string_view path, std::string_
   return path;
 }
 
+// What there is to say where no file was found. @return as `serve_path`
+task<int> serve_without_file(const request& req, response& res, lookup_answer found) {
+  if (found.status == 301)
+    co_await redirect_to_directory(req, res);
+  else if (found.status == 200)
+    co_await send_listing(res, std::move(found.page));
+  else
+    co_return found.status;
+  co_return 0;
+}
+
 // @return 0 if it was answered, else the status that says why not
 task<int> serve_path(state_ptr in, const request& req, response& res) {
   const auto& options = in->lookup.options;
@@ -533,16 +285,22 @@ task<int> serve_path(state_ptr in, const request& req, response& res) {
   auto wanted = read_path(*below, options.dotfiles);
   if (wanted.status != 200) co_return wanted.status;
   if (below->empty()) wanted.slash = false;  // the prefix itself, without its slash
-  auto answer = co_await look_up(in, wanted);
-  if (answer.what) {
-    co_await send_file(std::move(in), std::move(answer.what), req, res);
-  } else if (answer.status == 301) {
-    co_await redirect_to_directory(req, res);
-  } else if (answer.status == 200) {
-    co_await send_listing(res, std::move(answer.page));
+  const auto key = wanted.slash ? wanted.relative + '/' : wanted.relative;
+  const auto began = weir::detail::clock_here();
+  auto known = in->cache.get(key, began);
+  lookup_answer found;
+  if (known.fresh) {
+    in->from_memory.fetch_add(1, std::memory_order_relaxed);
+    found.what = std::move(known.what);
   } else {
-    co_return answer.status;
+    found = co_await look_up(*in, wanted, key, std::move(known), began);
   }
+  if (!found.what) co_return co_await serve_without_file(req, res, std::move(found));
+  const auto answer = detail::begin_answer(options, *found.what, req, res);
+  if (answer.is_small())
+    co_await res.end(answer.of->content);
+  else
+    co_await detail::send_answer(in->memory, answer, res);
   co_return 0;
 }
 
@@ -554,6 +312,12 @@ void forget_in(static_files::state& in, std::string_view path) {
   in.cache.drop(slash == std::string_view::npos ? std::string_view("/") : path.substr(0, slash + 1));
   for (const auto suffix : detail::sibling_suffixes) {
     if (path.ends_with(suffix)) in.cache.drop(path.substr(0, path.size() - suffix.size()));
+  }
+  for (const auto& extension : in.lookup.options.extensions) {
+    const auto dot = path.size() - extension.size() - 1;
+    if (path.size() > extension.size() && path.ends_with(extension) && path[dot] == '.') {
+      in.cache.drop(path.substr(0, dot));
+    }
   }
 }
 
@@ -592,14 +356,14 @@ bool reads(const request& req) { return req.method() == method::get || req.metho
 task<void> serve_all(state_ptr in, request& req, response& res) {
   int status = 405;
   if (reads(req)) status = co_await serve_path(std::move(in), req, res);
-  if (status != 0) co_await send_error(res, status);
+  if (status != 0) co_await send_status(res, status);
 }
 
 task<bool> serve_what_is_there(state_ptr in, request& req, response& res) {
   if (!reads(req)) co_return false;
   const int status = co_await serve_path(std::move(in), req, res);
-  if (status == 404) co_return false;
-  if (status != 0) co_await send_error(res, status);
+  if (status >= 400 && status < 500) co_return false;
+  if (status != 0) co_await send_status(res, status);
   co_return true;
 }
 

@@ -35,19 +35,25 @@ enum class symlink_policy : std::uint8_t {
   always,  ///< all, wherever they lead
 };
 
-/// What is said in ETag. Both are made of size, inode and times, to the nanosecond; contents are not read for it.
+/// What is said in ETag. Contents are not read for it.
 enum class etag_kind : std::uint8_t {
   none,
-  weak,    ///< a client never resumes a download by it (If-Range, If-Match)
-  strong,  ///< as other servers' are: true unless two changes fall into one tick of the file system's clock
+  /// `W/"size-milliseconds"`, as Express has it: the same on all machines that have a copy of the file with its time. A
+  /// client never resumes a download by it (If-Range, If-Match).
+  weak,
+  /// Of size, inode and both times, to the nanosecond: true unless two changes fall into one tick of the file system's
+  /// clock.
+  strong,
 };
 
 struct static_files_options {
   std::string prefix = {};                          ///< "/assets": what is stripped from a target; others are not there
   std::vector<std::string> index = {"index.html"};  ///< served for a directory: the first that is there
   bool redirect = true;                             ///< of "/dir" to "/dir/"; false: 404
-  bool listing = false;                             ///< HTML of what a directory without index has
-  std::size_t max_listing = 10000;                  ///< entries
+  /// Without dots: what is tried behind a name without one that is not there. {"html"}: "/about" is about.html.
+  std::vector<std::string> extensions = {};
+  bool listing = false;             ///< HTML of what a directory without index has
+  std::size_t max_listing = 10000;  ///< entries
   dotfile_policy dotfiles = dotfile_policy::ignore;
   symlink_policy symlinks = symlink_policy::inside;
   etag_kind etag = etag_kind::weak;
@@ -91,6 +97,7 @@ struct static_files_statistics {
 /// Paths are decoded once, "%2e%2e" is "..", "%252e" a file whose name begins with '%'; a backslash is a character like
 /// any other. Answers: 200, 206, 301 (a directory without its slash), 304, 400 (bad escape, NUL), 403 (a component
 /// "..", no permission, a link that the policy refuses), 404, 405 with Allow, 412, 414, 416, 503 (out of descriptors).
+/// Headers that are set already stay as they are: ETag, Last-Modified, Cache-Control, Accept-Ranges, Content-Type.
 /// Ranges are of what is sent: of the compressed sibling where that is chosen, which has a tag of its own.
 /// A file that becomes shorter while it is sent has the connection cut; one that is replaced is sent as it was.
 /// Cancelling it, which a client that leaves does, closes the file.
@@ -106,8 +113,8 @@ class static_files {
   /// Answers the request, whatever it is.
   task<void> operator()(request& req, response& res) const;
 
-  /// Answers unless there is nothing at that path or the method is neither GET nor HEAD: then the response is as it
-  /// was, for the next handler. @return whether it was answered
+  /// Answers if there is something to serve. Unless there is (400 to 405 and 414), the response is as it was, for the
+  /// next handler. @return whether it was answered
   task<bool> try_serve(request& req, response& res) const;
 
   /// Drops from memory what was read for a path, decoded and relative to the root ("css/a.css"), and for its

@@ -106,12 +106,13 @@ bool is_same(const fs::file_stat& a, const fs::file_stat& b) noexcept {
 }
 
 std::string etag_of(const fs::file_stat& stat, etag_kind kind) {
-  const auto changed = stat.mtime.time_since_epoch().count();
+  const auto changed = stat.mtime.time_since_epoch();
   switch (kind) {
     case etag_kind::none: break;
-    case etag_kind::weak: return fmt::format("W/\"{:x}-{:x}-{:x}\"", stat.size, changed, stat.ino);
+    case etag_kind::weak:
+      return fmt::format("W/\"{:x}-{:x}\"", stat.size, std::chrono::floor<std::chrono::milliseconds>(changed).count());
     case etag_kind::strong:
-      return fmt::format("\"{:x}-{:x}-{:x}-{:x}\"", stat.size, changed, stat.ino,
+      return fmt::format("\"{:x}-{:x}-{:x}-{:x}\"", stat.size, changed.count(), stat.ino,
                          stat.ctime.time_since_epoch().count());
   }
   return {};
@@ -150,6 +151,18 @@ bool read_into_memory(version_of_file& of) {
 bool is_settled(const fs::file_stat& stat) noexcept {
   const auto now = std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
   return now - std::max(stat.mtime, stat.ctime) > clock_tick;
+}
+
+// ---- paths
+
+// A slash in a name was escaped: ".." may stand between such ones as well.
+bool climbs(std::string_view name) {
+  while (true) {
+    const auto slash = name.find('/');
+    if (name.substr(0, slash) == "..") return true;
+    if (slash == std::string_view::npos) return false;
+    name.remove_prefix(slash + 1);
+  }
 }
 
 // ---- listings
@@ -219,6 +232,7 @@ class look {
   lookup_answer at(const std::string& relative, bool slash, const std::shared_ptr<const resource>& known) {
     version_of_file found;
     const int status = open(relative.empty() ? "." : relative, found);
+    if (status == 404 && !slash) return with_extension(relative, known);
     if (status != 200) return {.status = status};
     if (found.stat.is_file()) return slash ? lookup_answer() : complete(relative, std::move(found), known);
     if (!found.stat.is_directory()) return {};
@@ -246,6 +260,19 @@ class look {
     if (!stat) return 500;
     into.stat = *stat;
     return 200;
+  }
+
+  // "a" may stand for "a.html". @return 404 where it does not
+  lookup_answer with_extension(const std::string& relative, const std::shared_ptr<const resource>& known) {
+    if (relative.find('.', relative.rfind('/') + 1) != std::string::npos) return {};
+    for (const auto& extension : in_.options.extensions) {
+      auto path = fmt::format("{}.{}", relative, extension);
+      version_of_file found;
+      const int status = open(path, found);
+      if (status == 200 && found.stat.is_file()) return complete(path, std::move(found), known);
+      if (status != 200 && status != 404) return {.status = status};
+    }
+    return {};
   }
 
   // Gives an open file its siblings and its headers, and reads what is small.
@@ -353,6 +380,27 @@ class look {
 
 }  // namespace
 
+void path_builder::add(std::string_view name, bool slash_follows) {
+  made_.slash = slash_follows || name == ".";
+  if (name.empty() || name == ".") return;
+  climbs_ = climbs_ || climbs(name);
+  has_slash_ = has_slash_ || name.find('/') != std::string_view::npos;
+  hidden_ = hidden_ || name.front() == '.';
+  if (!made_.relative.empty()) made_.relative += '/';
+  made_.relative += name;
+}
+
+wanted_path path_builder::settle(dotfile_policy dotfiles) && {
+  made_.slash = made_.slash || made_.relative.empty();
+  if (climbs_)
+    made_.status = 403;
+  else if (has_slash_)
+    made_.status = 404;  // no name has one
+  else if (hidden_ && dotfiles != dotfile_policy::allow)
+    made_.status = dotfiles == dotfile_policy::deny ? 403 : 404;
+  return std::move(made_);
+}
+
 std::size_t resource::memory() const noexcept {
   std::size_t all = type.size() + cache_control.size();
   for (const auto& each : versions) all += sizeof(each) + each.content.size();
@@ -362,7 +410,9 @@ std::size_t resource::memory() const noexcept {
 static_lookup::static_lookup(std::vector<std::string> given, static_files_options all)
     : roots(std::move(given)),
       options(std::move(all)),
-      types(options.types != nullptr ? *options.types : mime_types::system()) {
+      types(options.types != nullptr ? *options.types : mime_types::system()) {}
+
+void static_lookup::check() const {
   if (roots.empty()) throw error(errc::err_invalid_arg_value, "static_files: there is no root");
   const auto& prefix = options.prefix;
   if (!prefix.empty() && (prefix.front() != '/' || prefix.back() == '/')) {

@@ -43,6 +43,27 @@ struct resource {
   std::size_t memory() const noexcept;
 };
 
+/// What a path asks for below a root.
+struct wanted_path {
+  int status = 200;      ///< another one refuses it
+  std::string relative;  ///< without "." and empty components; "" is the root
+  bool slash = false;    ///< it ends in a slash: a directory is meant
+};
+
+/// Puts a path together from the names between its slashes, and refuses what leads out of a root or is hidden.
+class path_builder {
+ public:
+  /// @param name decoded; empty ones and "." are left out
+  void add(std::string_view name, bool slash_follows);
+  wanted_path settle(dotfile_policy dotfiles) &&;
+
+ private:
+  wanted_path made_;
+  bool hidden_ = false;
+  bool has_slash_ = false;
+  bool climbs_ = false;
+};
+
 struct lookup_answer {
   int status = 404;  ///< without `what`: 200 is a listing, 301 a directory that was asked for without its slash
   std::shared_ptr<const resource> what = {};
@@ -51,8 +72,10 @@ struct lookup_answer {
 
 class static_lookup {
  public:
-  /// @throws weir::error as static_files
   static_lookup(std::vector<std::string> given, static_files_options all);
+
+  /// @throws weir::error as static_files
+  void check() const;
 
   /// @param relative decoded, checked, without "..", without a slash at either end
   /// @param known what was found there before; it is the answer if it is still so
