@@ -10,17 +10,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <optional>
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 namespace weir::net::http {
 namespace {
 
-// How long a client may take for the last bytes of its last response (at most the high-water mark and the socket's
-// buffer), and what a connection that ends with an error has for its last words.
-constexpr auto drain_time = std::chrono::seconds(30);
+// What a connection that ends with an error has for its last words.
 constexpr auto farewell_time = std::chrono::seconds(2);
 
 std::string_view as_text(std::span<const std::byte> bytes) noexcept {
@@ -36,6 +37,13 @@ errc code_for(header_fault what) noexcept {
     case header_fault::content_length: return errc::err_http_content_length_mismatch;
     default: return errc::err_http_invalid_header_value;
   }
+}
+
+/// Bytes that a stretch has to bring; 0: no floor.
+std::uint64_t least(const rate_floor& floor) noexcept {
+  if (floor.grace.count() <= 0) return 0;
+  auto bytes = floor.bytes_per_second * static_cast<std::uint64_t>(floor.grace.count()) / 1000;
+  return floor.bytes_per_second == 0 ? 0 : std::max<std::uint64_t>(bytes, 1);
 }
 
 task<void> failing(std::exception_ptr why) {
@@ -55,7 +63,7 @@ connection::connection(server& owner, server::shard& shard, tcp_stream stream, d
       fiber_(running),
       worker_(*running.on),
       stream_(std::move(stream)),
-      in_(stream_.fd()),
+      in_(stream_.fd(), owner.options_.receive),
       out_(stream_.fd()),
       parser_(owner.options_.parser) {
   timer_node::fire = timer_fired;
@@ -76,30 +84,93 @@ connection::~connection() {
   if (next != nullptr) next->link_ = link_;
 }
 
+void connection::start_timer(std::uint64_t at) noexcept {
+  if (timer_node::slot != detail::timer_node::unarmed && timer_node::deadline <= at) return;
+  worker_.disarm(*this);
+  worker_.arm(*this, at);
+}
+
 void connection::set_deadline(std::chrono::milliseconds after, end_reason then) noexcept {
   if (after.count() <= 0) return clear_deadline();
   deadline_ = worker_.loop_time() + static_cast<std::uint64_t>(after.count());
   at_deadline_ = then;
-  if (timer_node::slot != detail::timer_node::unarmed && timer_node::deadline <= deadline_) return;
-  worker_.disarm(*this);
-  worker_.arm(*this, deadline_);
+  start_timer(deadline_);
 }
 
 void connection::timer_fired(detail::timer_node& node, detail::worker& w) noexcept {
   auto& self = static_cast<connection&>(node);
-  if (self.deadline_ == ~std::uint64_t{0}) return;
-  if (self.deadline_ > w.loop_time()) {
-    w.arm(self, self.deadline_);
-    return;
-  }
-  if (self.at_deadline_ == end_reason::idle) return self.end_idle();
-  self.give_up(self.at_deadline_);
+  auto now = w.loop_time();
+  if (self.body_pace_.until <= now) self.give_up(end_reason::slow_body);
+  if (self.output_pace_.until <= now) self.judge_output(now);
+  if (self.idle_pace_.until <= now) self.judge_idle(now);
+  if (self.deadline_ <= now) self.at_deadline_ == end_reason::idle ? self.end_idle() : self.give_up(self.at_deadline_);
+  auto next = std::min({self.deadline_, self.body_pace_.until, self.output_pace_.until, self.idle_pace_.until});
+  if (next != never) self.start_timer(next);
+}
+
+connection::body_wait::body_wait(connection& of) noexcept : of_(of), began_(of.worker_.loop_time()) {
+  auto& floor = of.server_.options_.min_body_rate;
+  if (least(floor) == 0) return;
+  auto grace = static_cast<std::uint64_t>(floor.grace.count());
+  of.body_pace_.until = began_ + grace - std::min(grace, of.body_pace_.waited);
+  of.start_timer(of.body_pace_.until);
+}
+
+connection::body_wait::~body_wait() {
+  auto& pace = of_.body_pace_;
+  pace.until = never;
+  pace.waited += of_.worker_.loop_time() - began_;
+  pace.moved += of_.input_.size();
+  if (pace.moved >= least(of_.server_.options_.min_body_rate)) pace = {};
+}
+
+// The stretch begins without a look at the socket, which is for those who make us wait.
+void connection::watch_output() noexcept {
+  auto& floor = server_.options_.min_write_rate;
+  if (output_pace_.until != never || least(floor) == 0) return;
+  output_pace_ = {.until = worker_.loop_time() + static_cast<std::uint64_t>(floor.grace.count())};
+  start_timer(output_pace_.until);
+}
+
+void connection::judge_output(std::uint64_t now) noexcept {
+  output_pace_.until = never;
+  if (out_.pending() == 0 && !piece_under_way_) return;
+  auto& floor = server_.options_.min_write_rate;
+  auto seen = acknowledged();
+  if (seen == never) return;
+  if (output_pace_.waited != 0 && seen - output_pace_.moved < least(floor)) return give_up(end_reason::slow_reader);
+  auto grace = static_cast<std::uint64_t>(floor.grace.count());
+  output_pace_ = {.until = now + grace, .waited = grace, .moved = seen};
+}
+
+/// Bytes that the client's side has taken so far; `never` where nobody can tell.
+std::uint64_t connection::acknowledged() const noexcept {
+  tcp_info info = {};
+  socklen_t size = sizeof info;
+  if (::getsockopt(stream_.fd(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return never;
+  if (size < offsetof(tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked) return never;
+  return info.tcpi_bytes_acked;
+}
+
+void connection::watch_idle() noexcept {
+  auto limit = static_cast<std::uint64_t>(server_.options_.idle_timeout.count());
+  idle_pace_ = {.until = worker_.loop_time() + limit, .moved = bytes_in_ + bytes_out_};
+  start_timer(idle_pace_.until);
+}
+
+void connection::judge_idle(std::uint64_t) noexcept {
+  idle_pace_.until = never;
+  if (!handling_) return;
+  if (bytes_in_ + bytes_out_ == idle_pace_.moved) return give_up(end_reason::stalled);
+  watch_idle();
 }
 
 // Takes effect at the fiber's next wait, if it does not wait now.
 void connection::give_up(end_reason why) noexcept {
+  if (end_ == end_reason::none && why != end_reason::peer_left) shard_.timeouts.add();
   if (end_ == end_reason::none) end_ = why;
   clear_deadline();
+  forget_paces();
   fiber_.cancel();
 }
 
@@ -120,6 +191,11 @@ void connection::peer_ended(void* self) noexcept {
 void connection::begin_close() noexcept {
   closing_ = true;
   if (phase_ == phase::idle) end_idle();
+}
+
+void connection::end_now() noexcept {
+  time_is_up_ = true;
+  if (leaving_) ::shutdown(stream_.fd(), SHUT_RDWR);
 }
 
 void connection::check_worker() const {
@@ -200,7 +276,10 @@ void connection::announce_trailers(const body_framing& framing, std::string& nam
 
 task<void> connection::send_piece(std::span<const std::byte> piece) {
   bytes_out_ += piece.size();
+  watch_output();
+  piece_under_way_ = true;
   auto sent = co_await attempt(out_.send(piece));
+  piece_under_way_ = !sent;
   if (sent) co_return;
   response_.keep_alive_ = false;  // a part may have gone
   write_failed_ = !sent.failure().is_cancelled();
@@ -212,6 +291,7 @@ void connection::take_over() {
   parser_.keep_head();
   handling_ = false;
   clear_deadline();
+  forget_paces();
   response_.head_sent_ = response_.ended_ = response_.raw_ = true;
   response_.keep_alive_ = false;
 }
@@ -314,9 +394,13 @@ void connection::begin_request() {
   auto began = phase_ == phase::head ? head_began_ : worker_.loop_time();
   phase_ = phase::request;
   clear_deadline();
+  if (server_.options_.idle_timeout.count() > 0) watch_idle();
   if (!head.has_body() || head.method == method::connect) {
     request_.complete_ = parser_.next(input_) == event::message_end;
-  } else if (auto limit = server_.options_.request_timeout; limit.count() > 0) {
+    return;
+  }
+  body_pace_ = {};
+  if (auto limit = server_.options_.request_timeout; limit.count() > 0) {
     auto passed = std::chrono::milliseconds(worker_.loop_time() - began);
     set_deadline(std::max(limit - passed, std::chrono::milliseconds(1)), end_reason::request_timeout);
   }
@@ -393,7 +477,7 @@ task<void> connection::run() {
         co_return;
       default: co_return;
     }
-    if (parser_.idle() && closing_) co_return;
+    if (parser_.idle() && closing_ && end_ == end_reason::none) end_idle();
     await_head();
     auto more = co_await attempt(receive());
     if (!more || !*more) co_return;
@@ -421,32 +505,40 @@ task<void> connection::ignore_rest() {
 }
 
 task<void> connection::say_goodbye() {
+  bool no_words = end_ == end_reason::destroyed || end_ == end_reason::slow_reader || end_ == end_reason::stalled;
+  if (no_words || time_is_up_) co_return;
   bool late = end_ == end_reason::head_timeout || (end_ == end_reason::request_timeout && !response_.head_sent_);
-  if (end_ == end_reason::destroyed) co_return;
-  if (late) refuse(408, "the request took too long", code_name(make_error_code(errc::err_http_request_timeout)));
+  auto code = code_name(make_error_code(errc::err_http_request_timeout));
+  if (late) refuse(408, "the request took too long", code);
+  if (end_ == end_reason::slow_body && !response_.head_sent_) refuse(408, "the body came too slowly", code);
   out_.flush(fiber_);
   if (out_.pending() != 0) {
-    std::chrono::nanoseconds limit = end_ == end_reason::none ? drain_time : farewell_time;
+    std::chrono::nanoseconds limit = server_.options_.drain_timeout;
+    if (end_ != end_reason::none) limit = std::min<std::chrono::nanoseconds>(limit, farewell_time);
     if (!co_await attempt(timeout(limit, out_.drain()))) co_return;
   }
   if (out_.failure() != 0 || in_.ended() || cut_off()) co_return;
   // A close with unread input would reset the connection and take the answer with it (RFC 9112 9.6).
   if (!co_await attempt(stream_.shutdown_write())) co_return;
-  static_cast<void>(co_await attempt(timeout(farewell_time, ignore_rest())));
+  auto linger = server_.options_.linger_timeout;
+  if (linger.count() > 0) static_cast<void>(co_await attempt(timeout(linger, ignore_rest())));
 }
 
 task<void> connection::leave() {
   clear_deadline();
+  forget_paces();
+  leaving_ = true;
   bool cancelled = fiber_.must_stop();
   if (!cancelled || end_ != end_reason::none) {  // else the server's time is up
     std::optional<detail::shield_guard> shielded;
     if (cancelled) shielded.emplace(fiber_);
     static_cast<void>(co_await attempt(say_goodbye()));
   }
+  bool unsent = out_.pending() != 0;
   co_await out_.stop();
   co_await in_.stop();
   while (flush_queued_) static_cast<void>(co_await attempt(next_tick()));
-  if (cut_off()) stream_.abort();
+  if (cut_off() || unsent || piece_under_way_) stream_.abort();
 }
 
 }  // namespace weir::net::http

@@ -24,7 +24,7 @@ struct server::shard {
   date_cache date;
   connection* first = nullptr;
   std::atomic<std::uint64_t> open{0};  // written by its worker and the acceptor
-  figure accepted, requests, errors, handler_failures, disconnects;
+  figure accepted, requests, errors, handler_failures, timeouts, disconnects;
 
   std::string_view date_line() noexcept {
     timespec now;
@@ -62,6 +62,9 @@ class connection : private detail::timer_node, private detail::job {
   /// The server closes: an idle connection ends now, a busy one behind its response. The worker's thread.
   void begin_close() noexcept;
 
+  /// The server's time is up: what is still being said is left unsaid. The worker's thread.
+  void end_now() noexcept;
+
   connection* next = nullptr;
 
  private:
@@ -70,7 +73,17 @@ class connection : private detail::timer_node, private detail::job {
   friend class response;
 
   /// Why the connection is given up.
-  enum class end_reason : std::uint8_t { none, peer_left, head_timeout, request_timeout, idle, destroyed };
+  enum class end_reason : std::uint8_t {
+    none,
+    peer_left,
+    head_timeout,
+    request_timeout,
+    idle,
+    destroyed,
+    slow_body,
+    slow_reader,
+    stalled
+  };
   /// What it is busy with.
   enum class phase : std::uint8_t { idle, head, request };
   /// What a client did wrong within a request, so that it is not the handler's failure.
@@ -112,11 +125,32 @@ class connection : private detail::timer_node, private detail::job {
   const address& remote() noexcept;
   void check_worker() const;
   void queue_flush() noexcept;
-  io::sender::drain_awaiter room() noexcept { return out_.drain(server_.options_.high_water_mark); }
+  io::sender::drain_awaiter room() noexcept {
+    auto mark = server_.options_.high_water_mark;
+    if (out_.pending() > mark) watch_output();
+    return out_.drain(mark);
+  }
 
   // Deadlines: one timer, moved only when it fires early.
+  static constexpr std::uint64_t never = ~std::uint64_t{0};
+
+  /// How a client keeps up with a floor.
+  struct pace {
+    std::uint64_t until = never;  // when the stretch that is being waited ends
+    std::uint64_t waited = 0;     // milliseconds of this stretch
+    std::uint64_t moved = 0;      // bytes of this stretch; for output: acknowledged when it began
+  };
+  class body_wait;
+
+  void start_timer(std::uint64_t at) noexcept;
+  void watch_output() noexcept;
+  void watch_idle() noexcept;
+  void judge_output(std::uint64_t now) noexcept;
+  void judge_idle(std::uint64_t now) noexcept;
+  std::uint64_t acknowledged() const noexcept;
+  void forget_paces() noexcept { body_pace_.until = output_pace_.until = idle_pace_.until = never; }
   void set_deadline(std::chrono::milliseconds after, end_reason then) noexcept;
-  void clear_deadline() noexcept { deadline_ = ~std::uint64_t{0}; }
+  void clear_deadline() noexcept { deadline_ = never; }
   void give_up(end_reason why) noexcept;
   void end_idle() noexcept;
   static void timer_fired(detail::timer_node& node, detail::worker& w) noexcept;
@@ -138,7 +172,10 @@ class connection : private detail::timer_node, private detail::job {
   std::vector<header> header_views_;
   address remote_;
   fault fault_;
-  std::uint64_t deadline_ = ~std::uint64_t{0};
+  std::uint64_t deadline_ = never;
+  pace body_pace_;
+  pace output_pace_;
+  pace idle_pace_;
   std::uint64_t head_began_ = 0;  // in milliseconds of the loop
   std::uint64_t requests_ = 0;
   std::uint64_t bytes_in_ = 0;
@@ -153,7 +190,23 @@ class connection : private detail::timer_node, private detail::job {
   bool closing_ = false;
   bool continue_wanted_ = false;
   bool refused_ = false;
+  bool piece_under_way_ = false;
+  bool leaving_ = false;
+  bool time_is_up_ = false;
   bool write_failed_ = false;  // of what went past `out_`
+};
+
+/// Time spent waiting for a piece of a request body.
+class connection::body_wait {
+ public:
+  explicit body_wait(connection& of) noexcept;
+  body_wait(const body_wait&) = delete;
+  body_wait& operator=(const body_wait&) = delete;
+  ~body_wait();
+
+ private:
+  connection& of_;
+  std::uint64_t began_;
 };
 
 }  // namespace weir::net::http

@@ -189,10 +189,10 @@ std::vector<std::string_view> header_list::all(std::string_view name) const {
   return values;
 }
 
-std::optional<std::string> header_list::joined(std::string_view name) const {
+std::optional<std::string> header_list::joined(std::string_view name, duplicates how) const {
   const auto found = first(name);
   if (!found) return std::nullopt;
-  if (keeps_first_only(name)) return std::string(*found);
+  if (how == duplicates::dropped && keeps_first_only(name)) return std::string(*found);
   const std::string_view separator = equal_ignoring_case(name, "cookie") ? "; " : ", ";
   std::string text;
   bool later = false;
@@ -204,7 +204,7 @@ std::optional<std::string> header_list::joined(std::string_view name) const {
   return text;
 }
 
-std::vector<combined_header> header_list::combined() const {
+std::vector<combined_header> header_list::combined(duplicates how) const {
   // Grouped by sorting, so that a head of thousands of lines does not cost their square.
   std::vector<std::pair<std::string, std::size_t>> order;
   order.reserve(lines_.size());
@@ -215,7 +215,7 @@ std::vector<combined_header> header_list::combined() const {
   for (auto at = order.begin(); at != order.end();) {
     const auto next = std::find_if(at, order.end(), [&](const auto& o) { return o.first != at->first; });
     combined_header entry{at->first, {std::string(lines_[at->second].value)}};
-    const bool single = keeps_first_only(entry.name);
+    const bool single = how == duplicates::dropped && keeps_first_only(entry.name);
     const std::string_view separator = entry.name == "cookie" ? "; " : ", ";
     for (auto later = at + 1; later != next && !single; ++later) {
       const std::string_view value = lines_[later->second].value;

@@ -91,6 +91,12 @@ struct combined_header {
   friend bool operator==(const combined_header&, const combined_header&) = default;
 };
 
+/// What becomes of a second line of a field that has one value (see `header_list::joined`).
+enum class duplicates : std::uint8_t {
+  dropped,  ///< the first line counts, as in Node by default
+  joined,   ///< with ", ", as with Node's `joinDuplicateHeaders`
+};
+
 /// Header lines in order of arrival. Clearing keeps the memory, so a list that is reused stops allocating.
 /// Look-ups walk the list: requests carry a dozen lines, and a walk over lengths beats hashing them.
 class header_list {
@@ -120,11 +126,11 @@ class header_list {
   /// max-forwards, proxy-authorization, referer, retry-after, server and user-agent are dropped, cookie is joined with
   /// "; ", everything else with ", ". set-cookie, a list in Node, is better read with `all`; here it is joined too.
   /// https://nodejs.org/api/http.html#messageheaders
-  std::optional<std::string> joined(std::string_view name) const;
+  std::optional<std::string> joined(std::string_view name, duplicates how = duplicates::dropped) const;
 
   /// All headers as Node's `message.headers`: lower-case names in order of first arrival, duplicates by the rules of
   /// `joined`, set-cookie as a list.
-  std::vector<combined_header> combined() const;
+  std::vector<combined_header> combined(duplicates how = duplicates::dropped) const;
 
   /// Moves every view by `to - from`: for when the bytes under all of them have been copied to another place.
   void rebase(const char* from, const char* to) noexcept;

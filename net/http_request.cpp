@@ -83,15 +83,17 @@ task<std::string_view> request::read() {
         c.clear_deadline();
         c.in_.arm();  // for the client's leaving
         break;
-      case event::need_more:
+      case event::need_more: {
         c.parser_.keep_head();
         if (std::exchange(c.continue_wanted_, false) && !c.response_.head_sent_) {
           append_continue(c.out_.buffer());
           c.bytes_out_ += continue_size;
           c.queue_flush();
         }
+        connection::body_wait waiting(c);
         if (!co_await c.receive()) co_return failure(weir::net_error(ECONNRESET, "read"));
         break;
+      }
       case event::error: {
         auto& why = c.parser_.failure();
         auto code = why.status == 413 ? errc::err_out_of_range : errc::err_invalid_arg_value;

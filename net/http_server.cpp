@@ -56,35 +56,60 @@ std::uint64_t server::open_connections() const noexcept {
   return all;
 }
 
+bool server::full() const noexcept {
+  return options_.max_connections != 0 && open_connections() >= options_.max_connections;
+}
+
 task<void> server::wait_for_room() {
-  while (options_.max_connections != 0 && open_connections() >= options_.max_connections) {
+  while (full()) {
     below_limit_.reset();
     std::atomic_thread_fence(std::memory_order_seq_cst);  // either we see the end of a connection or it sees us
-    if (open_connections() >= options_.max_connections) co_await below_limit_.wait();
+    if (full()) co_await below_limit_.wait();
   }
+}
+
+void server::drop(io::descriptor peer) {
+  dropped_.fetch_add(1, std::memory_order_relaxed);
+  if (options_.on_drop) options_.on_drop(tcp_stream(std::move(peer)).remote());
+}
+
+void server::start(io::descriptor peer, scope& connections) {
+  auto index = pick_shard();
+  shards_[index]->open.fetch_add(1);
+  connections.spawn_on(
+      static_cast<unsigned>(index),
+      [this, index](tcp_stream stream) { return serve_connection(std::move(stream), index); },
+      tcp_stream(std::move(peer)));
 }
 
 task<void> server::take_connections(io::acceptor& incoming, scope& connections) {
   for (;;) {
     auto peer = co_await incoming.next();
-    co_await wait_for_room();
-    auto index = pick_shard();
-    shards_[index]->open.fetch_add(1);
-    connections.spawn_on(
-        static_cast<unsigned>(index),
-        [this, index](tcp_stream stream) { return serve_connection(std::move(stream), index); },
-        tcp_stream(std::move(peer)));
+    if (options_.drop_excess && full()) {
+      drop(std::move(peer));
+      continue;
+    }
+    if (full()) {
+      auto room = co_await attempt(wait_for_room());
+      if (!room) start(std::move(peer), connections);  // the server closes: who has been accepted is served
+      room.value();
+    }
+    start(std::move(peer), connections);
   }
 }
 
 task<void> server::accept_loop(int listener, scope& connections) {
   io::acceptor_options options;
-  if (options_.max_connections != 0) {
+  if (options_.max_connections != 0 && !options_.drop_excess) {
     options.credit = static_cast<unsigned>(std::min<std::size_t>(options.credit, options_.max_connections));
   }
   io::acceptor incoming(listener, options);
   auto outcome = co_await attempt(take_connections(incoming, connections));
   co_await incoming.stop();
+  // Who was accepted, or waited in the backlog, may have sent a request already.
+  for (auto left = co_await attempt(incoming.next()); left; left = co_await attempt(incoming.next())) {
+    start(std::move(*left), connections);
+  }
   outcome.value();
 }
 
@@ -150,10 +175,13 @@ task<void> server::serve() {
       [this](scope& connections) -> task<void> {
         auto accepted = co_await attempt(accept_until_closed(connections));
         close_listeners();
-        accepted.value();
-        for (unsigned i = 0; i < shards_.size(); ++i) connections.spawn_on(i, close_shard, shards_[i].get());
-        co_await drain();
+        if (accepted) {
+          for (unsigned i = 0; i < shards_.size(); ++i) connections.spawn_on(i, close_shard, shards_[i].get());
+          co_await drain();
+        }
+        co_await shield(cut_shards());
         connections.cancel();
+        accepted.value();
       },
       std::move(options)));
   close_listeners();
@@ -163,6 +191,19 @@ task<void> server::serve() {
 task<void> server::close_shard(shard* mine) {
   for (auto* each = mine->first; each != nullptr; each = each->next) each->begin_close();
   co_return;
+}
+
+task<void> server::cut_shard(shard* mine) {
+  for (auto* each = mine->first; each != nullptr; each = each->next) each->end_now();
+  co_return;
+}
+
+// Connections that say goodbye do not look at a cancellation.
+task<void> server::cut_shards() {
+  co_await with_scope([this](scope& all) -> task<void> {
+    for (unsigned i = 0; i < shards_.size(); ++i) all.spawn_on(i, cut_shard, shards_[i].get());
+    co_return;
+  });
 }
 
 void server::close(std::chrono::milliseconds grace) {
@@ -178,12 +219,14 @@ void server::close(std::chrono::milliseconds grace) {
 server_statistics server::statistics() const noexcept {
   server_statistics all;
   if (!has_shards_.load(std::memory_order_acquire)) return all;
+  all.dropped = dropped_.load(std::memory_order_relaxed);
   for (auto& each : shards_) {
     all.accepted += each->accepted.get();
     all.open += each->open.load(std::memory_order_relaxed);
     all.requests += each->requests.get();
     all.errors += each->errors.get();
     all.handler_failures += each->handler_failures.get();
+    all.timeouts += each->timeouts.get();
     all.disconnects += each->disconnects.get();
   }
   return all;

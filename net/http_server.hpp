@@ -8,6 +8,7 @@
 #include <weir/core/scope.hpp>
 #include <weir/core/task.hpp>
 #include <weir/io/acceptor.hpp>
+#include <weir/io/receiver.hpp>
 #include <weir/io/sender.hpp>
 #include <weir/net/address.hpp>
 #include <weir/net/http_message.hpp>
@@ -277,6 +278,13 @@ struct client_error {
   const address& remote;      ///< the client's
 };
 
+/// The least that a client has to move while it is waited for. In each stretch of `grace` so spent, `bytes_per_second`
+/// on average; time in which nobody waits for it does not count. 0 bytes or no grace: no floor.
+struct rate_floor {
+  std::uint64_t bytes_per_second = 240;
+  std::chrono::milliseconds grace = std::chrono::seconds(5);
+};
+
 /// Limits are on by default; times and counts are Node's where Node has them. A time of zero is no limit.
 struct server_options {
   parser_options parser = {};  ///< head 16 KiB, 2000 headers, ...
@@ -284,8 +292,23 @@ struct server_options {
   std::chrono::milliseconds header_timeout = std::chrono::seconds(60);     ///< for a whole head: 408
   std::chrono::milliseconds request_timeout = std::chrono::seconds(300);   ///< for head and body: 408
   std::chrono::milliseconds keep_alive_timeout = std::chrono::seconds(5);  ///< between requests; closes quietly
+  /// For a request body, while the handler waits for it, or while it is skipped: 408.
+  rate_floor min_body_rate = {};
+  /// For responses that wait for the client, above the high-water mark or in `send`: the handler is cancelled, the
+  /// connection reset, after one stretch or two. Measured by what TCP acknowledges; not on Unix sockets.
+  rate_floor min_write_rate = {.bytes_per_second = 240, .grace = std::chrono::seconds(15)};
+  /// While a request is in progress, without a byte in or out (Node's `server.timeout`): the handler is cancelled and
+  /// the connection closed, after one to two times that. Off by default, as there: handlers may wait for long.
+  std::chrono::milliseconds idle_timeout = std::chrono::milliseconds(0);
+  /// For the last response, behind which the connection ends.
+  std::chrono::milliseconds drain_timeout = std::chrono::seconds(30);
+  /// For a client to end its side, having been sent the end of ours: what it still sends is read, as a reset would take
+  /// our last words with it (RFC 9112 9.6). Zero closes at once.
+  std::chrono::milliseconds linger_timeout = std::chrono::seconds(2);
   /// Served at once. More wait in the backlog, a few of them accepted already; 0: no limit.
   std::size_t max_connections = 65536;
+  /// True: those beyond the limit are accepted and closed at once (Node's `drop`), after `on_drop` was told.
+  bool drop_excess = false;
   std::uint64_t max_requests = 0;           ///< per connection; 0: no limit
   std::size_t high_water_mark = 64 * 1024;  ///< unsent response bytes before a write waits
   /// True: the handler is given CONNECT requests too, for `response::upgrade`. False: they are answered 501.
@@ -296,11 +319,16 @@ struct server_options {
   bool announce_keep_alive = false;
   /// False: a client's end of stream cancels its handler, as a reset always does. True: it may end its side and wait.
   bool allow_half_open = false;
+  /// What is received before it is asked for. Requests of one connection are handled one after the other; of those that
+  /// a client sends ahead, `credit` pooled buffers (4 KiB each by default) are taken in, the rest waits in the socket.
+  io::receiver_options receive = {};
   listen_options listen = {};
   /// Told of what is no HTTP, breaks a limit or takes too long, before it is answered and the connection closed, on the
   /// connection's worker. `answer` holds the bytes to be sent and may be changed; emptied, the connection just closes.
   /// What it throws goes to standard error.
   std::function<void(const client_error&, std::string& answer)> on_client_error = {};
+  /// Told of a connection that is closed for `drop_excess`, on a worker. Must not throw.
+  std::function<void(const address& remote)> on_drop = {};
   /// Told of failures of handlers, on the connection's worker; default: a line on standard error. What it throws is
   /// written there too.
   std::function<void(const request&, std::exception_ptr)> on_error = {};
@@ -312,6 +340,8 @@ struct server_statistics {
   std::uint64_t requests = 0;
   std::uint64_t errors = 0;  ///< requests refused: 4xx and 5xx of the server's own
   std::uint64_t handler_failures = 0;
+  std::uint64_t timeouts = 0;     ///< connections given up because the client took too long, idle ones not counted
+  std::uint64_t dropped = 0;      ///< connections closed for `drop_excess`
   std::uint64_t disconnects = 0;  ///< handlers that failed because the client left, mostly by being cancelled
 };
 
@@ -358,13 +388,18 @@ class server {
 
   task<void> accept_until_closed(scope& connections);
   task<void> accept_loop(int listener, scope& connections);
+  void start(io::descriptor peer, scope& connections);
+  bool full() const noexcept;
+  void drop(io::descriptor peer);
   task<void> take_connections(io::acceptor& incoming, scope& connections);
   task<void> wait_for_room();
   task<void> drain();
   task<void> serve_connection(tcp_stream stream, std::size_t shard_index);
   std::size_t pick_shard() const noexcept;
   std::uint64_t open_connections() const noexcept;
+  task<void> cut_shards();
   static task<void> close_shard(shard* mine);
+  static task<void> cut_shard(shard* mine);
   void make_shards(std::size_t count);
   void connection_ended(shard& of) noexcept;
   void close_listeners() noexcept;
@@ -375,6 +410,7 @@ class server {
   std::vector<std::unique_ptr<shard>> shards_;  // one for each worker
   std::atomic<bool> has_shards_{false};
   std::atomic<bool> serving_{false};
+  std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::int64_t> grace_;  // in milliseconds, from the last `close`
   weir::event closing_;
   weir::event changed_;      // while closing: `close` was called again, or a connection has ended

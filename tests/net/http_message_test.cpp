@@ -117,6 +117,15 @@ TEST(HttpHeaderList, joins_duplicates_as_node_does) {
   EXPECT_EQ(list_of({{"A", "b"}}).joined("b"), std::nullopt);
 }
 
+// Node's joinDuplicateHeaders.
+TEST(HttpHeaderList, joins_what_has_one_value_when_asked_to) {
+  auto list = list_of({{"Host", "a"}, {"host", "b"}, {"Cookie", "c=1"}, {"Set-Cookie", "d"}, {"cookie", "e=2"}});
+  EXPECT_EQ(list.joined("host", duplicates::joined), "a, b");
+  EXPECT_EQ(list.joined("cookie", duplicates::joined), "c=1; e=2");
+  EXPECT_EQ(list.combined(duplicates::joined),
+            (std::vector<combined_header>{{"host", {"a, b"}}, {"cookie", {"c=1; e=2"}}, {"set-cookie", {"d"}}}));
+}
+
 TEST(HttpHeaderList, combines_into_the_shape_of_message_headers) {
   const header_list list = list_of({{"Host", "a"},
                                     {"X-B", "1"},

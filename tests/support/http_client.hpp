@@ -60,7 +60,12 @@ class http_client {
     check(::connect(fd_, where.data(), where.size()), "connect");
   }
   http_client(http_client&& other) noexcept : fd_(std::exchange(other.fd_, -1)), seen_(std::move(other.seen_)) {}
-  http_client& operator=(http_client&&) = delete;
+  http_client& operator=(http_client&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    seen_.swap(other.seen_);
+    std::swap(reset_, other.reset_);
+    return *this;
+  }
   ~http_client() { close(); }
 
   /// Sends all of it. @return false if the server has closed
@@ -143,6 +148,9 @@ class http_client {
     if (n > 0) seen_.append(piece, static_cast<std::size_t>(n));
     return n > 0;
   }
+
+  /// What has been taken in and not looked at.
+  std::string take_seen() { return std::exchange(seen_, {}); }
 
   void end_writing() { check(::shutdown(fd_, SHUT_WR), "shutdown"); }
 
