@@ -190,7 +190,11 @@ void connection::peer_ended(void* self) noexcept {
 
 void connection::begin_close() noexcept {
   closing_ = true;
-  if (phase_ == phase::idle) end_idle();
+  if (phase_ != phase::idle || end_ != end_reason::none) return;
+  auto patience = server_.idle_grace_.load(std::memory_order_relaxed);
+  if (patience == 0) return end_idle();
+  if (deadline_ - worker_.loop_time() <= static_cast<std::uint64_t>(patience)) return;
+  set_deadline(std::chrono::milliseconds(patience), end_reason::idle);
 }
 
 void connection::end_now() noexcept {
@@ -477,8 +481,8 @@ task<void> connection::run() {
         co_return;
       default: co_return;
     }
-    if (parser_.idle() && closing_ && end_ == end_reason::none) end_idle();
     await_head();
+    if (closing_) begin_close();
     auto more = co_await attempt(receive());
     if (!more || !*more) co_return;
   }

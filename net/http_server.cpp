@@ -206,9 +206,11 @@ task<void> server::cut_shards() {
   });
 }
 
-void server::close(std::chrono::milliseconds grace) {
+void server::close(const close_options& options) {
   // A month is as good as for ever, and added to any time it does not overflow.
-  auto wanted = std::clamp<std::int64_t>(grace.count(), 0, std::chrono::milliseconds(std::chrono::hours(720)).count());
+  constexpr std::int64_t month = std::chrono::milliseconds(std::chrono::hours(720)).count();
+  auto wanted = std::clamp<std::int64_t>(options.grace.count(), 0, month);
+  if (!closing_.is_set()) idle_grace_ = std::clamp<std::int64_t>(options.idle_grace.count(), 0, month);
   auto known = grace_.load();
   while (wanted < known && !grace_.compare_exchange_weak(known, wanted)) {
   }

@@ -334,6 +334,15 @@ struct server_options {
   std::function<void(const request&, std::exception_ptr)> on_error = {};
 };
 
+/// How a server ends.
+struct close_options {
+  std::chrono::milliseconds grace = std::chrono::seconds(10);  ///< for requests in progress; then they are cancelled
+  /// How long connections that wait for a request, the next or the first, stay open for one more, which is answered
+  /// with `Connection: close`. Zero: they are closed at once, also if a request is on its way to them. The first
+  /// `close` decides; `grace` is for all of it.
+  std::chrono::milliseconds idle_grace = std::chrono::milliseconds(0);
+};
+
 struct server_statistics {
   std::uint64_t accepted = 0;  ///< connections
   std::uint64_t open = 0;
@@ -375,7 +384,8 @@ class server {
   task<void> serve();
 
   /// Any thread; may be called again, with a shorter grace that counts from then. Before `serve`, that ends at once.
-  void close(std::chrono::milliseconds grace = std::chrono::seconds(10));
+  void close(std::chrono::milliseconds grace = std::chrono::seconds(10)) { close(close_options{.grace = grace}); }
+  void close(const close_options& options);
 
   /// Any thread.
   server_statistics statistics() const noexcept;
@@ -412,6 +422,7 @@ class server {
   std::atomic<bool> serving_{false};
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::int64_t> grace_;  // in milliseconds, from the last `close`
+  std::atomic<std::int64_t> idle_grace_{0};
   weir::event closing_;
   weir::event changed_;      // while closing: `close` was called again, or a connection has ended
   weir::event below_limit_;  // a connection has ended
