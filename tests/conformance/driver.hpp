@@ -97,6 +97,7 @@ void add_events(operations& all);
 void add_loop(operations& all);
 void add_fs(operations& all);
 void add_http(operations& all);
+void add_http_exchange(operations& all);
 void add_net(operations& all);
 void add_stream(operations& all);
 

@@ -1,8 +1,10 @@
 // tests/conformance/http.cpp: the operations on HTTP messages without a connection: parsing, headers, conditions.
 #include "tests/conformance/driver.hpp"
+#include "tests/conformance/http_handler.hpp"
 
 #include <weir/net/http_message.hpp>
 #include <weir/net/http_parser.hpp>
+#include <weir/net/http_response_parser.hpp>
 
 #include <algorithm>
 
@@ -11,22 +13,15 @@ namespace {
 
 namespace http = net::http;
 
-json pairs_of(const http::header_list& headers) {
-  json pairs = json::array();
-  for (const auto& each : headers) {
-    pairs.push_back({buffer::view_of_static(each.name).to_string(encoding::latin1),
-                     buffer::view_of_static(each.value).to_string(encoding::latin1)});
-  }
-  return pairs;
-}
-
-std::string latin1(std::string_view bytes) { return buffer::view_of_static(bytes).to_string(encoding::latin1); }
-
 const char* text_of(http::version v) { return v == http::version::http_1_0 ? "1.0" : "1.1"; }
 
 json begin_message(const http::request_head& head) {
-  return {{"method", head.method_text}, {"url", latin1(head.target)}, {"upgrade", head.upgrade}};
+  return {{"method", head.method_text}, {"url", latin1_text(head.target)}, {"upgrade", head.upgrade}};
 }
+json begin_message(const http::received_head& head) {
+  return {{"status", head.status}, {"reason", latin1_text(head.reason)}, {"upgrade", head.upgrade}};
+}
+
 /// What a parser makes of bytes that come in pieces.
 template <class Parser>
 class parse_run {
@@ -72,7 +67,7 @@ class parse_run {
     messages_.push_back(begin_message(head));
     auto& made = messages_.back();
     made["version"] = text_of(head.version);
-    made["headers"] = pairs_of(head.headers);
+    made["headers"] = header_pairs(head.headers);
     made["keepAlive"] = head.keep_alive;
     made["trailers"] = json::array();
     made["complete"] = false;
@@ -82,7 +77,7 @@ class parse_run {
 
   void end() {
     messages_.back()["complete"] = true;
-    messages_.back()["trailers"] = pairs_of(parser_.trailers());
+    messages_.back()["trailers"] = header_pairs(parser_.trailers());
   }
 
   Parser& parser_;
@@ -103,7 +98,11 @@ json parse_messages(const arguments& a) {
     http::parser parser(given);
     return parse_run<http::parser>(parser).run(a.pieces(1), is_set(options, "finish"));
   }
-  throw unsupported_arguments();
+  http::response_parser_options given;
+  if (!limit.is_null()) given.max_head = size_of(limit);
+  http::response_parser parser(given);
+  if (is_set(options, "skipBody")) parser.expect(http::method::head);
+  return parse_run<http::response_parser>(parser).run(a.pieces(1), is_set(options, "finish"));
 }
 
 json join_headers(const arguments& a) {

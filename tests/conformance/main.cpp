@@ -22,6 +22,7 @@ operations every_operation() {
   add_loop(all);
   add_fs(all);
   add_http(all);
+  add_http_exchange(all);
   add_net(all);
   add_stream(all);
   return all;
