@@ -92,6 +92,7 @@ struct feature_set {
   bool accept_many = false;
   bool poll_many = false;
   bool direct_message = false;
+  bool registered_ring = false;
 
   bool has(unsigned number) const { return number < 64 && (operations >> number & 1) != 0; }
 };
@@ -202,10 +203,10 @@ struct outcome {
   std::uint32_t flags = 0;
 };
 
-/// A small ring on which features are tried.
+/// A small ring on which features are tried, made as the backend's is.
 class trial_ring {
  public:
-  trial_ring() : state_(set_up_best(ring_, 8, 64, uring_ring::deferred, 0)) {}
+  trial_ring() : state_(set_up_best(ring_, 8, 64, uring_ring::deferred, IORING_SETUP_R_DISABLED)) {}
   trial_ring(const trial_ring&) = delete;
   trial_ring& operator=(const trial_ring&) = delete;
   ~trial_ring() {
@@ -214,6 +215,31 @@ class trial_ring {
 
   int error() const { return state_ < 0 ? -state_ : 0; }
   io_uring& get() { return ring_; }
+  unsigned fd() const { return static_cast<unsigned>(ring_.ring_fd); }
+
+  /// Whether nothing but the set-up is refused: filters know the calls, and some know their flags.
+  /// @return 0 or the errno
+  int begin() {
+    if (const int failed = io_uring_register(fd(), IORING_REGISTER_ENABLE_RINGS, nullptr, 0); failed < 0) {
+      return -failed;
+    }
+    return try_entering(fd(), 0);
+  }
+
+  /// Has a request that does nothing done. @return 0 or the errno
+  int try_entering(unsigned ring, unsigned flags) {
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    if (sqe == nullptr) return EBUSY;
+    io_uring_prep_nop(sqe);
+    sqe->user_data = ++serial_;
+    const __kernel_timespec limit{.tv_sec = 0, .tv_nsec = 200'000'000};
+    for (int attempt = 0; attempt < 8; ++attempt) {
+      const int entered = enter(ring_, ring, flags | IORING_ENTER_GETEVENTS, true, &limit);
+      if (collect()) return 0;
+      if (entered < 0 && entered != -ETIME && entered != -EINTR) return -entered;
+    }
+    return ETIME;
+  }
 
   /// Runs one request and returns its first completion.
   template <class Prepare>
@@ -349,15 +375,27 @@ bool try_direct_message(trial_ring& trial) {
   return io_uring_register(static_cast<unsigned>(-1), abi::register_send_msg_ring, &sqe, 1) == 0;
 }
 
-std::uint64_t supported_operations(io_uring& ring) {
-  std::uint64_t found = 0;
-  io_uring_probe* probe = io_uring_get_probe_ring(&ring);
-  if (probe == nullptr) return 0;
-  for (unsigned i = 0; i < probe->ops_len && i < 64; ++i) {
-    if ((probe->ops[i].flags & IO_URING_OP_SUPPORTED) != 0) found |= std::uint64_t{1} << i;
+bool try_registered_ring(trial_ring& trial) {
+  io_uring_rsrc_update update{};
+  update.offset = ~0u;
+  update.data = trial.fd();
+  if (io_uring_register(trial.fd(), IORING_REGISTER_RING_FDS, &update, 1) != 1) return false;
+  const bool works = trial.try_entering(update.offset, IORING_ENTER_REGISTERED_RING) == 0;
+  io_uring_register(trial.fd(), IORING_UNREGISTER_RING_FDS, &update, 1);
+  return works;
+}
+
+/// @return 0 or the errno
+int find_operations(unsigned ring, std::uint64_t& found) {
+  constexpr unsigned most = 64;
+  alignas(io_uring_probe) std::array<std::byte, sizeof(io_uring_probe) + most * sizeof(io_uring_probe_op)> memory{};
+  auto* probe = reinterpret_cast<io_uring_probe*>(memory.data());
+  if (const int failed = io_uring_register(ring, IORING_REGISTER_PROBE, probe, most); failed < 0) return -failed;
+  const auto* each = reinterpret_cast<const io_uring_probe_op*>(memory.data() + sizeof(io_uring_probe));
+  for (unsigned i = 0; i < std::min<unsigned>(probe->ops_len, most); ++i) {
+    if ((each[i].flags & IO_URING_OP_SUPPORTED) != 0) found |= std::uint64_t{1} << i;
   }
-  io_uring_free_probe(probe);
-  return found;
+  return 0;
 }
 
 /// @return 0 or the errno for which there is no io_uring here
@@ -366,8 +404,10 @@ int explore(feature_set& found) {
   buffer_ring buffers;  // declared first: the ring goes before the memory that it uses
   trial_ring trial;
   if (trial.error() != 0) return trial.error();
+  if (const int refused = trial.begin(); refused != 0) return refused;
+  if (const int refused = find_operations(trial.fd(), found.operations); refused != 0) return refused;
   found.features = trial.get().features;
-  found.operations = supported_operations(trial.get());
+  found.registered_ring = try_registered_ring(trial);
   found.poll_many = try_poll_many(trial);
   found.accept_many = try_accept_many(trial);
   found.buffer_ring = buffers.open(trial.get(), 8) == 0;
@@ -618,7 +658,7 @@ void uring_backend::start() {
   io_uring_rsrc_update update{};
   update.offset = ~0u;
   update.data = static_cast<std::uint64_t>(ring_.ring_fd);
-  if (io_uring_register(fd, IORING_REGISTER_RING_FDS, &update, 1) == 1) {
+  if (features_.registered_ring && io_uring_register(fd, IORING_REGISTER_RING_FDS, &update, 1) == 1) {
     enter_fd_ = update.offset;
     enter_flags_ = IORING_ENTER_REGISTERED_RING;
   }
