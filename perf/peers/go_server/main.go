@@ -1,7 +1,8 @@
-// peers/go_server: Go's part in the tables: net/http's hello, parsed for real, and an echo with a goroutine per
-// connection. Run it with GOMAXPROCS=1.
+// peers/go_server: Go's part in the tables: net/http's hello, parsed for real, an echo with a goroutine per
+// connection, and http.FileServer. Run it with GOMAXPROCS=1.
 //
 //	go_server http|echo PORT
+//	go_server files PORT DIRECTORY
 package main
 
 import (
@@ -51,15 +52,18 @@ func serveEcho(address string) error {
 }
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: go_server http|echo PORT")
+	if len(os.Args) < 3 || (os.Args[1] == "files") != (len(os.Args) == 4) {
+		fmt.Fprintln(os.Stderr, "usage: go_server http|echo PORT, go_server files PORT DIRECTORY")
 		os.Exit(2)
 	}
 	address := "127.0.0.1:" + os.Args[2]
 	var err error
-	if os.Args[1] == "echo" {
+	switch os.Args[1] {
+	case "echo":
 		err = serveEcho(address)
-	} else {
+	case "files":
+		err = http.ListenAndServe(address, http.FileServer(http.Dir(os.Args[3])))
+	default:
 		http.HandleFunc("/", hello)
 		err = http.ListenAndServe(address, nil)
 	}
