@@ -1,7 +1,10 @@
-// The server against clients that others have written: curl, Node's http module and wrk, which tests/run installs.
+// The server against clients that others have written: curl, Node's http module, wrk, h2load, ab and slowhttptest,
+// which tests/run installs. Each is asked what it thinks of the server, and the server what is left of it.
 #include <weir/core/time.hpp>
+#include <weir/net/http_raw_stream.hpp>
 #include <weir/net/http_server.hpp>
 
+#include <tests/support/files.hpp>
 #include <tests/support/http_client.hpp>
 #include <tests/support/sockets.hpp>
 
@@ -13,7 +16,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <string>
+#include <thread>
 
 #include <sys/wait.h>
 
@@ -39,11 +44,10 @@ std::string output_of(const std::string& command) {
   return all;
 }
 
+bool has(const std::string& tool) { return output_of("command -v " + tool).find("exit status") == std::string::npos; }
+
 void need(const std::string& tool) {
-  if (output_of("command -v " + tool).empty() ||
-      output_of("command -v " + tool).find("exit status") != std::string::npos) {
-    FAIL() << tool << " is not installed; tests/run installs what the tests need";
-  }
+  if (!has(tool)) GTEST_SKIP() << tool << " is not installed; tests/run installs what the tests need";
 }
 
 /// Says what was asked, and sends the body back.
@@ -56,7 +60,13 @@ task<void> mirror(request& req, response& res) {
     co_await res.status(404).end("nothing here\n");
     co_return;
   }
+  if (req.wants_upgrade()) {
+    auto& raw = res.upgrade("mirror");
+    for (auto piece = co_await raw.next(); !piece.empty(); piece = co_await raw.next()) co_await raw.write(piece);
+    co_return;
+  }
   auto body = co_await req.text(64 << 20);
+  if (req.path() == "/trailers") res.trailer("X-Sum-Of-Yours", req.trailers().first("x-sum").value_or("none"));
   res.set("X-Method", req.method_text()).set("X-Number", std::to_string(req.number()));
   co_await res.end(body.empty() ? "hello\n" : body);
 }
@@ -198,8 +208,79 @@ TEST_F(Node, streams_an_upload_and_reads_the_echo) {
             "true\n");
 }
 
+TEST_F(Node, waits_for_100_continue) {
+  EXPECT_EQ(node(R"(
+    const req = require('http').request({host: '127.0.0.1', port, method: 'PUT', headers: {Expect: '100-continue'}});
+    let continued = 0;
+    req.on('continue', () => { ++continued; req.end('the body'); });
+    req.on('response', (res) => {
+      res.setEncoding('utf8').on('data', (d) => console.log(continued, res.statusCode, d));
+    });
+    req.flushHeaders();
+  )"),
+            "1 200 the body\n");
+}
+
+TEST_F(Node, sends_and_reads_trailers) {
+  EXPECT_EQ(node(R"(
+    const req = require('http').request({host: '127.0.0.1', port, method: 'POST', path: '/trailers',
+                                         headers: {Trailer: 'X-Sum'}}, (res) => {
+      let text = '';
+      res.setEncoding('utf8').on('data', (d) => text += d);
+      res.on('end', () => console.log(text, JSON.stringify(res.trailers)));
+    });
+    req.write('some ');
+    req.addTrailers({'X-Sum': '42'});
+    req.end('text');
+  )"),
+            R"(some text {"x-sum-of-yours":"42"})"
+            "\n");
+}
+
+TEST_F(Node, leaves_http_behind) {
+  EXPECT_EQ(node(R"(
+    const req = require('http').request({host: '127.0.0.1', port, path: '/upgrade',
+                                         headers: {Connection: 'Upgrade', Upgrade: 'mirror'}});
+    req.on('upgrade', (res, socket, head) => {
+      let text = head.toString();
+      socket.on('data', (d) => text += d).on('end', () => console.log(res.statusCode, res.headers.upgrade, text));
+      socket.write('one ');
+      setImmediate(() => socket.end('two'));
+    });
+    req.end();
+  )"),
+            "101 mirror one two\n");
+}
+
+TEST_F(Node, is_told_to_close_by_a_server_that_closes) {
+  running_server closing(mirror);
+  std::thread told([&] {
+    while (closing.statistics().requests == 0) std::this_thread::yield();
+    closing->close({.grace = std::chrono::seconds(30), .idle_grace = std::chrono::seconds(30)});
+  });
+  EXPECT_EQ(node("const other = " + std::to_string(closing.address().port()) + ";\n" + R"(
+    const http = require('http');
+    const agent = new http.Agent({keepAlive: true, maxSockets: 1});
+    let asked = 0;
+    (function ask() {
+      const req = http.get({host: '127.0.0.1', port: other, agent}, (res) => {
+        ++asked;
+        res.resume().on('end', () => {
+          if (res.headers.connection == 'close') console.log('told, after', asked > 1 ? 'several' : asked);
+          else ask();
+        });
+      });
+      req.on('error', (e) => console.log(e.message));
+    })();
+  )"),
+            "told, after several\n");
+  told.join();
+  closing.join();
+  EXPECT_EQ(closing.statistics().open, 0U);
+}
+
 TEST(Wrk, finds_every_answer_right) {
-  need("wrk");
+  if (!has("wrk")) GTEST_SKIP() << "wrk is not installed; tests/run installs it";
   running_server server(mirror, {}, 2);
   auto report = output_of("wrk -t1 -c32 -d2s " + server.url("/"));
   EXPECT_THAT(report, ContainsRegex("[0-9]+ requests in 2"));
@@ -209,6 +290,110 @@ TEST(Wrk, finds_every_answer_right) {
   EXPECT_GT(server.statistics().requests, 100u);
   EXPECT_EQ(server.statistics().errors, 0u);
   EXPECT_EQ(server.statistics().open, 0u);
+}
+
+/// What is left of a server that others have used: nothing is open, nothing was refused. `serve` ends only when each of
+/// its tasks has.
+void expect_clean_end(running_server& server, std::uint64_t requests) {
+  server.stop(std::chrono::seconds(10));
+  auto seen = server.statistics();
+  EXPECT_EQ(seen.requests, requests);
+  EXPECT_EQ(seen.open, 0U);
+  EXPECT_EQ(seen.errors, 0U);
+  EXPECT_EQ(seen.handler_failures, 0U);
+}
+
+TEST(H2load, finds_every_answer_right_also_when_it_pipelines) {
+  if (!has("h2load")) GTEST_SKIP() << "h2load is not installed; tests/run installs it";
+  for (auto* pipelined : {"1", "8"}) {
+    running_server server(mirror, {}, 2);
+    auto report = output_of(std::string("h2load --h1 -n 5000 -c 32 -m ") + pipelined + " " + server.url("/"));
+    EXPECT_THAT(report,
+                HasSubstr("5000 total, 5000 started, 5000 done, 5000 succeeded, 0 failed, 0 errored, 0 timeout"));
+    EXPECT_THAT(report, HasSubstr("status codes: 5000 2xx, 0 3xx, 0 4xx, 0 5xx"));
+    expect_clean_end(server, 5000);
+  }
+}
+
+TEST(H2load, posts_bodies) {
+  if (!has("h2load")) GTEST_SKIP() << "h2load is not installed; tests/run installs it";
+  scratch_file body("body", testing::noise(20'000));
+  running_server server(mirror, {}, 2);
+  auto report = output_of("h2load --h1 -n 500 -c 8 -d " + body.path() + " " + server.url("/"));
+  EXPECT_THAT(report, HasSubstr("500 succeeded, 0 failed, 0 errored, 0 timeout"));
+  EXPECT_THAT(report, HasSubstr("(10000000) data"));
+  expect_clean_end(server, 500);
+}
+
+TEST(ApacheBench, finds_every_answer_right) {
+  if (!has("ab")) GTEST_SKIP() << "ab is not installed; tests/run installs it";
+  for (auto* kept : {"-k ", ""}) {
+    running_server server(mirror, {}, 2);
+    auto report = output_of(std::string("ab -q ") + kept + "-n 3000 -c 32 " + server.url("/"));
+    EXPECT_THAT(report, ContainsRegex("Complete requests: +3000\n"));
+    EXPECT_THAT(report, ContainsRegex("Failed requests: +0\n"));
+    if (*kept != '\0') EXPECT_THAT(report, ContainsRegex("Keep-Alive requests: +3000\n"));
+    EXPECT_THAT(report, Not(HasSubstr("Non-2xx")));
+    EXPECT_THAT(report, Not(HasSubstr("exit status")));
+    expect_clean_end(server, 3000);
+  }
+}
+
+/// A hundred clients that are as slow as they can be, for two seconds.
+class Slowhttptest : public ::testing::Test {
+ protected:
+  void SetUp() override { need("slowhttptest"); }
+
+  static server_options strict() {
+    server_options options;
+    options.header_timeout = std::chrono::milliseconds(700);
+    options.request_timeout = std::chrono::milliseconds(700);
+    options.min_write_rate = {.bytes_per_second = 10'000, .grace = std::chrono::milliseconds(300)};
+    return options;
+  }
+
+  /// The server answers the probe in every second of the attack.
+  /// @return what the attacker says in the end
+  static std::string attack(const std::string& mode, std::uint64_t timeouts = 0) {
+    running_server server(big, strict(), 2);
+    testing::temporary_directory dir;
+    auto said = output_of("timeout 60 slowhttptest " + mode + " -c 100 -r 200 -i 1 -l 3 -p 2 -x 10 -g -o " +
+                          dir / "report" + " -u " + server.url("/big"));
+    std::ifstream report(dir / "report.csv");
+    std::string line;
+    std::getline(report, line);
+    EXPECT_EQ(line, "Seconds,Closed,Pending,Connected,Service Available") << said;
+    int seconds = 0;
+    for (; std::getline(report, line); ++seconds) EXPECT_THAT(line, EndsWith(",100")) << said;
+    EXPECT_GT(seconds, 0) << said;
+    EXPECT_GE(server.statistics().accepted, 100U);
+    EXPECT_GE(server.statistics().timeouts, timeouts);
+    server.stop(std::chrono::seconds(10));
+    EXPECT_EQ(server.statistics().open, 0U);
+    return said;
+  }
+
+  static task<void> big(request& req, response& res) {
+    static const std::string body(8 << 20, 'b');  // more than the socket takes
+    static_cast<void>(co_await req.text());
+    res.set("Content-Length", std::to_string(body.size()));
+    if (req.method() != method::head) co_await res.send(std::as_bytes(std::span(body)));
+  }
+
+  static constexpr const char* got_rid_of = "No open connections left";
+};
+
+TEST_F(Slowhttptest, slow_heads_leave_the_service_available) { EXPECT_THAT(attack("-H", 100), HasSubstr(got_rid_of)); }
+
+TEST_F(Slowhttptest, slow_bodies_leave_the_service_available) {
+  EXPECT_THAT(attack("-B -s 8192", 100), HasSubstr(got_rid_of));
+}
+
+// They learn of the reset only when they have read what was sent before it, at 32 bytes a second.
+TEST_F(Slowhttptest, slow_readers_leave_the_service_available) { attack("-X -w 512 -y 1024 -z 32 -n 1", 100); }
+
+TEST_F(Slowhttptest, overlapping_ranges_leave_the_service_available) {
+  EXPECT_THAT(attack("-R -a 1 -b 1000"), HasSubstr(got_rid_of));
 }
 
 }  // namespace
