@@ -145,16 +145,32 @@ response& response::set(std::string_view name, std::string_view value) {
   return *this;
 }
 
-// The values may be views of what is replaced, so the new lines are made first.
 response& response::set(std::string_view name, std::span<const std::string_view> values) {
   check(name, {});
-  for (auto each : values) check(name, each);
-  auto before = lines_.size();
-  for (auto each : values) add(name, each);
-  auto old = std::remove_if(lines_.begin(), lines_.begin() + static_cast<std::ptrdiff_t>(before),
-                            [&](const line& l) { return equal_ignoring_case(name_of(l), name); });
-  lines_.erase(old, lines_.begin() + static_cast<std::ptrdiff_t>(before));
+  std::vector<header> lines;
+  for (auto each : values) lines.push_back({name, each});
+  for (auto& each : lines) check(each.name, each.value);
+  if (lines.empty()) return remove(name);
+  replace(lines);
   return *this;
+}
+
+// Sets checked lines in place of all of their names. They may be views of what is replaced: what `get` has returned.
+void response::replace(std::span<const header> headers) {
+  std::string copy;
+  for (auto& each : headers) copy.append(each.name).append(each.value);
+  auto before = lines_.size();
+  std::size_t at = 0;
+  for (auto& each : headers) {
+    auto name = std::string_view(copy).substr(at, each.name.size());
+    add(name, std::string_view(copy).substr(at + name.size(), each.value.size()));
+    at += name.size() + each.value.size();
+  }
+  auto old = lines_.begin() + static_cast<std::ptrdiff_t>(before);
+  auto replaced = [&](const line& l) {
+    return std::any_of(old, lines_.end(), [&](const line& n) { return equal_ignoring_case(name_of(n), name_of(l)); });
+  };
+  lines_.erase(std::remove_if(lines_.begin(), old, replaced), old);
 }
 
 response& response::append(std::string_view name, std::string_view value) {
@@ -201,14 +217,7 @@ std::vector<std::string_view> response::header_names() const {
 response& response::write_head(int code, std::string_view reason, std::span<const header> headers) {
   for (auto& each : headers) check(each.name, each.value);
   status(code, reason);
-  auto before = lines_.size();
-  for (auto& each : headers) add(each.name, each.value);
-  auto replaced = [&](const line& l) {
-    return std::any_of(headers.begin(), headers.end(),
-                       [&](const header& h) { return equal_ignoring_case(h.name, name_of(l)); });
-  };
-  auto end = lines_.begin() + static_cast<std::ptrdiff_t>(before);
-  lines_.erase(std::remove_if(lines_.begin(), end, replaced), end);
+  if (!headers.empty()) replace(headers);
   settled_ = true;
   return *this;
 }

@@ -89,12 +89,9 @@ task<void> server::take_connections(io::acceptor& incoming, scope& connections) 
       drop(std::move(peer));
       continue;
     }
-    if (full()) {
-      auto room = co_await attempt(wait_for_room());
-      if (!room) start(std::move(peer), connections);  // the server closes: who has been accepted is served
-      room.value();
-    }
-    start(std::move(peer), connections);
+    auto room = co_await attempt(wait_for_room());
+    start(std::move(peer), connections);  // also if the server closes meanwhile: this one has been accepted
+    room.value();
   }
 }
 

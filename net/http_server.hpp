@@ -231,6 +231,7 @@ class response {
 
   void reset() noexcept;
   void add(std::string_view name, std::string_view value);
+  void replace(std::span<const header> headers);
   void check(std::string_view name, std::string_view value) const;
   void check_open() const;
   bool sends_body() const noexcept;
