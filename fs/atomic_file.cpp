@@ -1,6 +1,7 @@
 #include <weir/fs/atomic_file.hpp>
 
 #include <weir/fs/error.hpp>
+#include <weir/fs/write_all.hpp>
 
 #include <fmt/format.h>
 
@@ -11,7 +12,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <ctime>
@@ -21,8 +21,6 @@
 namespace weir::fs {
 namespace {
 
-// Between two looks at whether the call should end.
-constexpr std::size_t step = std::size_t{1} << 20;
 constexpr int most_links = 40;  // as the system follows
 constexpr int most_names = 100;
 
@@ -77,7 +75,6 @@ class detail::replacement {
   ~replacement() { discard(); }
 
   result<void> begin();
-  result<void> write_all(std::span<const std::byte> content, const stop_flag& stop);
   result<void> commit(const stop_flag& stop);
   void discard() noexcept;
 
@@ -206,16 +203,6 @@ result<void> replacement::dress() {
   return {};
 }
 
-result<void> replacement::write_all(std::span<const std::byte> content, const stop_flag& stop) {
-  while (!content.empty()) {
-    if (stop.requested()) return weir::failure(cancelled());
-    auto count = file_.write_some(content.first(std::min(content.size(), step))).try_now();
-    if (!count) return count.failure();
-    content = content.subspan(*count);
-  }
-  return {};
-}
-
 // Of a file without one: the first that is free. Whoever may not replace gives it the last at once.
 result<void> replacement::give_name() {
   if (!temporary_.empty()) return {};
@@ -280,7 +267,7 @@ call<void> write_file_atomic(std::string path, std::span<const std::byte> conten
   return {"write_file_atomic", [path = std::move(path), content, options](const stop_flag& stop) -> result<void> {
             detail::replacement made(path, options);
             auto done = made.begin();
-            if (done) done = made.write_all(content, stop);
+            if (done) done = detail::write_all(made.contents().descriptor(), path, content, stop);
             if (done) done = made.commit(stop);
             return done;
           }};

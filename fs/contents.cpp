@@ -1,6 +1,7 @@
 #include <weir/fs/contents.hpp>
 
 #include <weir/fs/error.hpp>
+#include <weir/fs/write_all.hpp>
 
 #include <fmt/format.h>
 
@@ -16,9 +17,6 @@
 namespace weir::fs {
 namespace {
 
-// Between two looks at whether the call should end, and at what is asked of the system at once.
-constexpr std::size_t step = std::size_t{1} << 20;
-
 error too_large(const std::string& path, std::size_t limit) {
   return {errc::err_out_of_range,
           fmt::format("'{}' has more than {} bytes", path, limit),
@@ -31,22 +29,29 @@ struct opened_file {
   std::size_t size = 0;
 };
 
-// One look at what was opened serves for the size and for the kind: opening does not wait for the other end of a fifo,
-// but reading and writing do. perf/micro/files, `read`: two calls less for each file.
-result<opened_file> open_now(const std::string& path, mode how, std::uint32_t permissions) {
+// Opening does not wait for the other end of a fifo, which nobody could end.
+result<io::descriptor> open_quickly(const std::string& path, mode how, std::uint32_t permissions) {
   const int flags = how.flags | O_CLOEXEC;
   auto fd = detail::on_path("open", path, [&] { return ::open(path.c_str(), flags | O_NONBLOCK, permissions); });
   if (!fd && fd.failure().is("EAGAIN")) {  // somebody's lease on the file has to be broken first
     fd = detail::on_path("open", path, [&] { return ::open(path.c_str(), flags, permissions); });
   }
   if (!fd) return fd.failure();
+  return io::descriptor(static_cast<int>(*fd));
+}
+
+// One look at what was opened serves for the size and for the kind: reading waits. perf/micro/files, `read`: two calls
+// less for each file.
+result<opened_file> open_to_read(const std::string& path, mode how) {
+  auto fd = open_quickly(path, how, 0666);
+  if (!fd) return fd.failure();
   opened_file opened;
-  opened.fd = io::descriptor(static_cast<int>(*fd));
+  opened.fd = std::move(*fd);
   struct stat found;  // NOLINT: the system fills it in
   opened.regular = ::fstat(opened.fd.get(), &found) == 0 && S_ISREG(found.st_mode);
   if (opened.regular) {
     opened.size = static_cast<std::size_t>(found.st_size);
-  } else if ((flags & O_NONBLOCK) == 0) {
+  } else if ((how.flags & O_NONBLOCK) == 0) {
     const int now = ::fcntl(opened.fd.get(), F_GETFL);
     if (now >= 0) ::fcntl(opened.fd.get(), F_SETFL, now & ~O_NONBLOCK);
   }
@@ -61,7 +66,7 @@ std::size_t first_room(const opened_file& from, std::size_t limit) noexcept {
 
 result<buffer> read_now(const std::string& path, const read_options& options, const stop_flag& stop) {
   const std::size_t limit = std::min(options.limit, std::numeric_limits<std::size_t>::max() - 1);
-  auto opened = open_now(path, options.how, 0666);
+  auto opened = open_to_read(path, options.how);
   if (!opened) return opened.failure();
   auto all = buffer::alloc_unsafe_slow(first_room(*opened, limit));
   std::size_t size = 0;
@@ -73,7 +78,7 @@ result<buffer> read_now(const std::string& path, const read_options& options, co
       all = std::move(larger);
     }
     auto room = all.mutable_bytes().subspan(size);
-    room = room.first(std::min(room.size(), step));
+    room = room.first(std::min(room.size(), detail::step));
     auto count = detail::on_path("read", path, [&] { return ::read(opened->fd.get(), room.data(), room.size()); });
     if (!count) return count.failure();
     size += static_cast<std::size_t>(*count);
@@ -85,20 +90,16 @@ result<buffer> read_now(const std::string& path, const read_options& options, co
 
 result<void> write_now(const std::string& path, std::span<const std::byte> content, const write_options& options,
                        const stop_flag& stop) {
-  auto opened = open_now(path, options.how, options.permissions);
+  auto opened = open_quickly(path, options.how, options.permissions);
   if (!opened) return opened.failure();
-  while (!content.empty()) {
-    if (stop.requested()) return failure(cancelled());
-    const auto piece = content.first(std::min(content.size(), step));
-    auto count = detail::on_path("write", path, [&] { return ::write(opened->fd.get(), piece.data(), piece.size()); });
-    if (!count) return count.failure();
-    content = content.subspan(static_cast<std::size_t>(*count));
-  }
+  io::descriptor fd = std::move(*opened);
+  auto written = detail::write_all(fd.get(), path, content, stop);
+  if (!written) return written;
   if (options.flush) {
-    auto flushed = detail::on_path("fsync", path, [&] { return ::fsync(opened->fd.get()); });
+    auto flushed = detail::on_path("fsync", path, [&] { return ::fsync(fd.get()); });
     if (!flushed) return flushed.failure();
   }
-  if (::close(opened->fd.release()) != 0 && errno != EINTR) return os_error(errno, "close", path);
+  if (::close(fd.release()) != 0 && errno != EINTR) return os_error(errno, "close", path);
   return {};
 }
 

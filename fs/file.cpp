@@ -1,6 +1,7 @@
 #include <weir/fs/file.hpp>
 
 #include <weir/fs/error.hpp>
+#include <weir/fs/write_all.hpp>
 
 #include <fmt/format.h>
 
@@ -26,31 +27,15 @@ file_operation&& part(file_operation&& operation, std::optional<std::uint64_t> p
   return std::move(operation);
 }
 
+// Takes the next of `pieces`, as many as the system is given at once; empty ones say nothing to it.
 template <class Byte>
-std::size_t fill(std::array<iovec, most_pieces>& entries, std::span<const std::span<Byte>> pieces, std::size_t first,
-                 std::size_t skip) noexcept {
+std::span<iovec> take(std::array<iovec, most_pieces>& entries, std::span<const std::span<Byte>>& pieces) noexcept {
   std::size_t count = 0;
-  for (; first < pieces.size() && count < most_pieces; ++first, skip = 0) {
-    auto left = pieces[first].subspan(skip);
-    if (!left.empty()) entries[count++] = {const_cast<std::byte*>(left.data()), left.size()};
+  for (; !pieces.empty() && count < most_pieces; pieces = pieces.subspan(1)) {
+    const auto piece = pieces.front();
+    if (!piece.empty()) entries[count++] = {const_cast<std::byte*>(piece.data()), piece.size()};
   }
-  return count;
-}
-
-// Moves on by `done` bytes in a list of pieces.
-template <class Byte>
-void advance(std::span<const std::span<Byte>> pieces, std::size_t& first, std::size_t& skip,
-             std::size_t done) noexcept {
-  while (first < pieces.size()) {
-    auto left = pieces[first].size() - skip;
-    if (done < left) {
-      skip += done;
-      return;
-    }
-    done -= left;
-    ++first;
-    skip = 0;
-  }
+  return std::span(entries).first(count);
 }
 
 constexpr off_t no_position = -1;
@@ -154,22 +139,22 @@ task<void> file::write(std::string_view text, std::optional<std::uint64_t> posit
 task<std::size_t> file::read_pieces(std::span<const std::span<std::byte>> into,
                                     std::optional<std::uint64_t> position) const {
   std::array<iovec, most_pieces> entries;  // NOLINT: filled as far as it is used
-  auto count = fill(entries, into, 0, 0);
-  co_return co_await part({*this, opcode::readv, entries.data(), count, {"read", path_}}, position, 0);
+  auto pieces = take(entries, into);
+  co_return co_await part({*this, opcode::readv, pieces.data(), pieces.size(), {"read", path_}}, position, 0);
 }
 
 task<void> file::write_pieces(std::span<const std::span<const std::byte>> from,
                               std::optional<std::uint64_t> position) const {
   std::array<iovec, most_pieces> entries;  // NOLINT: filled as far as it is used
-  std::size_t first = 0;
-  std::size_t skip = 0;
   std::size_t done = 0;
   const auto began = position ? no_position : position_of(fd_.get());
-  while (auto count = fill(entries, from, first, skip)) {
-    auto written = co_await part({*this, opcode::writev, entries.data(), count, {"write", path_}}, position, done);
+  auto left = take(entries, from);
+  while (!left.empty()) {
+    auto written = co_await part({*this, opcode::writev, left.data(), left.size(), {"write", path_}}, position, done);
     done += written;
-    advance(from, first, skip, written);
-    if (first < from.size()) move_after_short_write(fd_.get(), began, done);
+    left = detail::after(left, written);
+    if (left.empty()) left = take(entries, from);
+    if (!left.empty()) move_after_short_write(fd_.get(), began, done);
   }
 }
 

@@ -3,11 +3,13 @@
 #include <weir/core/blocking_pool.hpp>
 #include <weir/core/worker.hpp>
 #include <weir/fs/error.hpp>
+#include <weir/fs/write_all.hpp>
 
 #include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <utility>
 
 namespace weir::fs::detail {
@@ -108,11 +110,12 @@ bool write_behind::write_all() noexcept {
   for (auto& each : batch_) {
     if (!each.empty()) entries[count++] = {const_cast<std::byte*>(each.data()), each.size()};
   }
-  auto* first = entries.data();
-  while (count > 0) {
+  std::span<iovec> left(entries.data(), count);
+  while (!left.empty()) {
+    const auto pieces = static_cast<int>(left.size());
     const auto written = without_signals([&] {
-      return position_ ? ::pwritev(file_.descriptor(), first, static_cast<int>(count), static_cast<off_t>(*position_))
-                       : ::writev(file_.descriptor(), first, static_cast<int>(count));
+      return position_ ? ::pwritev(file_.descriptor(), left.data(), pieces, static_cast<off_t>(*position_))
+                       : ::writev(file_.descriptor(), left.data(), pieces);
     });
     if (written < 0) {
       std::lock_guard lock(mutex_);
@@ -120,16 +123,7 @@ bool write_behind::write_all() noexcept {
       return false;
     }
     if (position_) *position_ += static_cast<std::uint64_t>(written);
-    auto left = static_cast<std::size_t>(written);
-    while (count > 0 && left >= first->iov_len) {
-      left -= first->iov_len;
-      ++first;
-      --count;
-    }
-    if (count > 0) {
-      first->iov_base = static_cast<std::byte*>(first->iov_base) + left;
-      first->iov_len -= left;
-    }
+    left = after(left, static_cast<std::size_t>(written));
   }
   return true;
 }
