@@ -1,9 +1,11 @@
 // tests/fs/faults_test.cpp: a disk that fails in the middle of things: short writes and EIO or EDQUOT after them, at
-// fsync, at close, at a read. What comes out names the call and the file, and nothing else is lost. Needs root.
+// fsync, at close, at a read, where a directory is to go. What comes out names the call and the file, and nothing else
+// is lost. Needs root.
 #include <weir/fs/atomic_file.hpp>
 #include <weir/fs/contents.hpp>
 #include <weir/fs/copy.hpp>
 #include <weir/fs/file_stream.hpp>
+#include <weir/fs/remove.hpp>
 #include <weir/io/pipeline.hpp>
 
 #include <tests/support/failing_file_system.hpp>
@@ -11,11 +13,15 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
 #include <string>
 
 namespace weir::fs {
 namespace {
 
+using namespace std::chrono_literals;
 using weir::testing::file_faults;
 using weir::testing::run_with;
 using weir::testing::with_failing_files;
@@ -142,6 +148,76 @@ TEST(FailingDisk, keeps_nothing_of_a_copy_that_failed) {
     auto outcome = co_await attempt(copy_file(elsewhere / "source", path));
     EXPECT_EQ(outcome.failure().code_name(), "EIO");
     EXPECT_FALSE(co_await exists(path));
+  });
+}
+
+// How `rm` of an empty directory goes that the system refuses to remove at first; a second one, without retries, tells
+// whether all refusals were used up.
+struct removal {
+  std::string first;
+  std::string second;
+  std::chrono::steady_clock::duration took = {};
+};
+
+removal remove_there(const std::string& directory, const remove_options& options) {
+  removal seen;
+  std::filesystem::create_directory(directory);
+  const auto begin = std::chrono::steady_clock::now();
+  auto without_path = [&](const result<void>& outcome) {
+    auto text = said(outcome);
+    const auto at = text.find(directory);
+    return at == std::string::npos ? text : text.replace(at, directory.size(), "d");
+  };
+  seen.first = without_path(rm(directory, options).try_now());
+  seen.took = std::chrono::steady_clock::now() - begin;
+  seen.second = without_path(rm(directory, {.recursive = true, .force = true}).try_now());
+  EXPECT_FALSE(std::filesystem::exists(directory));
+  return seen;
+}
+
+void with_refusals(int error, unsigned count, void (*body)(const std::string& directory)) {
+  const auto possible = with_failing_files({.rmdir_failures = count, .rmdir_error = error},
+                                           [&](const std::string& place) { body(place + "/d"); });
+  if (!possible) GTEST_SKIP() << "needs root and /dev/fuse";
+}
+
+TEST(FailingDisk, has_rm_begin_again_and_wait_longer_each_time) {
+  for (const int error : {EBUSY, EMFILE, ENFILE, EPERM}) {
+    with_refusals(error, 3, [](const std::string& directory) {
+      const auto seen = remove_there(directory, {.recursive = true, .max_retries = 3, .retry_delay = 10ms});
+      EXPECT_EQ(seen.first, "nothing");
+      EXPECT_GE(seen.took, 60ms);  // 10 + 20 + 30
+    });
+  }
+}
+
+TEST(FailingDisk, has_rm_give_up_after_as_many_retries_as_it_was_told) {
+  with_refusals(EBUSY, 3, [](const std::string& directory) {
+    const auto seen = remove_there(directory, {.recursive = true, .max_retries = 2, .retry_delay = 1ms});
+    EXPECT_EQ(seen.first, "EBUSY: resource busy or locked, rmdir 'd'");
+    EXPECT_EQ(seen.second, "nothing") << "the third was the last refusal";
+  });
+}
+
+// A directory that has got new entries is read again at once; only when that has failed a few times does rm wait.
+TEST(FailingDisk, has_rm_begin_again_where_a_directory_does_not_get_empty) {
+  with_refusals(ENOTEMPTY, 7, [](const std::string& directory) {
+    const auto seen = remove_there(directory, {.recursive = true, .max_retries = 1, .retry_delay = 20ms});
+    EXPECT_EQ(seen.first, "nothing");
+    EXPECT_GE(seen.took, 20ms);
+  });
+  with_refusals(ENOTEMPTY, 8, [](const std::string& directory) {
+    const auto seen = remove_there(directory, {.recursive = true, .max_retries = 1, .retry_delay = 1ms});
+    EXPECT_EQ(seen.first, "ENOTEMPTY: directory not empty, rmdir 'd'");
+    EXPECT_EQ(seen.second, "nothing");
+  });
+}
+
+TEST(FailingDisk, has_rm_fail_at_once_where_waiting_does_not_help) {
+  with_refusals(EIO, 1, [](const std::string& directory) {
+    const auto seen = remove_there(directory, {.recursive = true, .max_retries = 5, .retry_delay = 1h});
+    EXPECT_EQ(seen.first, "EIO: i/o error, rmdir 'd'");
+    EXPECT_EQ(seen.second, "nothing");
   });
 }
 

@@ -12,12 +12,18 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <optional>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 namespace weir {
@@ -195,6 +201,47 @@ TEST(Remove, succeeds_once_what_was_in_the_way_has_gone) {
   other.join();
   EXPECT_TRUE(outcome);
   EXPECT_FALSE(tree.has("d"));
+}
+
+TEST(Remove, does_not_remove_a_mount_point_until_it_is_none_any_more) {
+  file_tree tree;
+  tree.write("d/mount/below");
+  bool possible = true;
+  const bool fine = testing::in_child(
+      [&] {
+        if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+            ::mount("tmpfs", tree("d/mount").c_str(), "tmpfs", 0, "size=64k") != 0) {
+          std::_Exit(testing::not_possible);
+        }
+        auto outcome = fs::rm(tree("d"), {.recursive = true, .max_retries = 2, .retry_delay = 1ms}).try_now();
+        EXPECT_EQ(failure_of(outcome).message(), "EBUSY: resource busy or locked, rmdir '" + tree("d/mount") + "'");
+        std::thread other([&] { ::umount2(tree("d/mount").c_str(), MNT_DETACH); });
+        EXPECT_TRUE(fs::rm(tree("d"), {.recursive = true, .max_retries = 10'000, .retry_delay = 1ms}).try_now());
+        other.join();
+        EXPECT_FALSE(tree.has("d"));
+      },
+      &possible);
+  if (!possible) GTEST_SKIP() << "this process may not mount";
+  EXPECT_TRUE(fine);
+}
+
+// Who fills it stops when it has gone.
+TEST(Remove, removes_a_directory_that_somebody_keeps_filling_if_it_may_try_often_enough) {
+  for (std::size_t round = 0; round < rounds(20, 3); ++round) {
+    file_tree tree;
+    tree.write("d/first");
+    std::atomic<int> made{0};
+    std::thread other([&] {
+      for (; made < 2000; ++made) {
+        std::ofstream file(tree("d/" + std::to_string(made)));
+        if (!file) break;
+      }
+    });
+    testing::hold_until([&] { return made > 10; });
+    EXPECT_TRUE(fs::rm(tree("d"), {.recursive = true, .max_retries = 10'000, .retry_delay = 0ms}).try_now());
+    other.join();
+    EXPECT_FALSE(tree.has("d"));
+  }
 }
 
 TEST(Remove, stops_waiting_for_a_retry_when_it_is_cancelled) {

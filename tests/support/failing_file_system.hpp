@@ -1,6 +1,7 @@
 // tests/support/failing_file_system.hpp: a file system in memory, one directory deep, that fails where it is told:
-// after so many written bytes, at fsync, at close, at a read. Mounted through /dev/fuse by root, in a mount namespace
-// of a child process; its server is a process of its own. The protocol: linux/fuse.h.
+// after so many written bytes, at fsync, at close, at a read, at the first calls to remove a directory. Mounted through
+// /dev/fuse by root, in a mount namespace of a child process; its server is a process of its own. The protocol:
+// linux/fuse.h.
 #pragma once
 
 #include <tests/support/files.hpp>
@@ -35,6 +36,8 @@ struct file_faults {
   int sync_error = 0;
   int close_error = 0;
   std::uint64_t readable = std::numeric_limits<std::uint64_t>::max();  ///< where reads begin to fail with EIO
+  unsigned rmdir_failures = 0;                                         ///< how often rmdir fails at first
+  int rmdir_error = EBUSY;
 };
 
 namespace fuse {
@@ -78,6 +81,8 @@ class server {
       case FUSE_FSYNC:
       case FUSE_FSYNCDIR: return fail(faults_.sync_error);
       case FUSE_FLUSH: return fail(faults_.close_error);
+      case FUSE_MKDIR: return make_directory(as<fuse_mkdir_in>(body), body.data() + sizeof(fuse_mkdir_in));
+      case FUSE_RMDIR: return remove_directory(body.data());
       case FUSE_UNLINK: return unlink(body.data());
       case FUSE_RENAME: return rename(body.substr(sizeof(fuse_rename_in)));
       case FUSE_RENAME2: return rename(body.substr(sizeof(fuse_rename2_in)));
@@ -165,6 +170,18 @@ class server {
       fuse_open_out open;
     } out = {entry(id), opened()};
     reply(out);
+  }
+
+  void make_directory(const fuse_mkdir_in& in, std::string_view name) {
+    auto id = next_++;
+    nodes_[id] = {.name = std::string(name), .content = {}, .mode = S_IFDIR | (in.mode & 07777)};
+    reply(entry(id));
+  }
+
+  void remove_directory(std::string_view name) {
+    if (faults_.rmdir_failures == 0) return unlink(name);
+    --faults_.rmdir_failures;
+    fail(faults_.rmdir_error);
   }
 
   void set_attributes(const fuse_setattr_in& in) {
