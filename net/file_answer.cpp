@@ -98,10 +98,20 @@ std::chrono::sys_seconds wall_clock() {
   return std::chrono::sys_seconds(std::chrono::seconds(now.tv_sec));
 }
 
-// What a handler has said before, holds.
-void offer(response& res, std::string_view name, std::string_view value) {
-  if (!value.empty() && res.get(name).empty()) res.append(name, value);
-}
+// Headers for a response. What a handler has said before, holds.
+class offered_headers {
+ public:
+  explicit offered_headers(response& to) : to_(to), is_bare_(to.header_names().empty()) {}
+
+  void add(std::string_view name, std::string_view value) {
+    if (!value.empty() && (is_bare_ || !to_.has(name))) to_.append(name, value);
+  }
+  std::string_view own(std::string_view name) const { return is_bare_ ? std::string_view() : to_.get(name); }
+
+ private:
+  response& to_;
+  bool is_bare_;
+};
 
 void set_number(response& res, std::string_view name, std::uint64_t number) {
   std::array<char, 20> text;
@@ -187,7 +197,8 @@ file_answer begin_answer(const static_files_options& options, const resource& wh
   file_answer made = {.of = &pick_version(what, req.headers())};
   const auto& of = *made.of;
   const auto now = wall_clock();
-  const std::string own_tag(res.get("ETag"));
+  offered_headers offer(res);
+  const std::string own_tag(offer.own("ETag"));
   validators have = {.etag = own_tag.empty() ? std::string_view(of.etag) : std::string_view(own_tag)};
   // RFC 9110 8.8.2.1: no time of change that is still to come
   if (options.last_modified && of.modified <= now) have.last_modified = of.modified;
@@ -198,9 +209,9 @@ file_answer begin_answer(const static_files_options& options, const resource& wh
     return made;
   }
   // What a 304 has too (RFC 9110 15.4.5).
-  offer(res, "ETag", of.etag);
-  if (have.last_modified) offer(res, "Last-Modified", of.last_modified);
-  offer(res, "Cache-Control", what.cache_control);
+  offer.add("ETag", of.etag);
+  if (have.last_modified) offer.add("Last-Modified", of.last_modified);
+  offer.add("Cache-Control", what.cache_control);
   if (what.versions.size() > 1) res.append("Vary", "Accept-Encoding");
   if (outcome == condition_outcome::not_modified) {
     res.status(304);
@@ -213,8 +224,8 @@ file_answer begin_answer(const static_files_options& options, const resource& wh
     made.refused = 416;
     return made;
   }
-  offer(res, "Accept-Ranges", options.ranges ? "bytes" : "none");
-  offer(res, "Content-Type", what.type);
+  offer.add("Accept-Ranges", options.ranges ? "bytes" : "none");
+  offer.add("Content-Type", what.type);
   if (!of.coding.empty()) res.set("Content-Encoding", of.coding);
   if (chosen.how == range_selection::kind::partial) {
     made.parts = std::move(chosen.ranges);

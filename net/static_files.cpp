@@ -74,15 +74,6 @@ wanted_path read_path(std::string_view encoded, dotfile_policy dotfiles) {
   return std::move(path).settle(dotfiles);
 }
 
-// The path of a target in origin or absolute form (RFC 9112 3.2).
-std::string_view path_of(const request& req) {
-  auto path = req.path();
-  if (req.head().form != target_form::absolute) return path;
-  const auto authority = path.find("://");
-  const auto begin = authority == std::string_view::npos ? authority : path.find('/', authority + 3);
-  return begin == std::string_view::npos ? std::string_view("/") : path.substr(begin);
-}
-
 // ---- the cache
 
 // Files in memory, the one used last in front. Any thread.
@@ -103,7 +94,7 @@ class file_cache {
     const auto found = index_.find(key);
     if (found == index_.end()) return {{}, false, generation_};
     auto& node = *found->second;
-    nodes_.splice(nodes_.begin(), nodes_, found->second);
+    if (found->second != nodes_.begin()) nodes_.splice(nodes_.begin(), nodes_, found->second);
     const bool never = fresh_ == std::chrono::milliseconds::max();
     const bool fresh = never || (fresh_.count() > 0 && (now - node.checked < fresh_ || node.asked));
     if (!fresh) node.asked = true;
@@ -206,7 +197,7 @@ using state_ptr = std::shared_ptr<static_files::state>;
 // To the last component with a slash, as a relative reference: that leads nowhere else, whatever the path looks like
 // ("//host/dir") and whatever has been stripped from it.
 task<void> redirect_to_directory(const request& req, response& res) {
-  const auto path = path_of(req);
+  const auto path = req.path();
   auto place = fmt::format("./{}/", path.substr(path.rfind('/') + 1));
   if (!req.query().empty()) place += fmt::format("?{}", req.query());
   res.status(301).set("Location", place).set("Content-Type", "text/plain; charset=utf-8");
@@ -278,7 +269,7 @@ task<int> serve_without_file(const request& req, response& res, lookup_answer fo
 // @return 0 if it was answered, else the status that says why not
 task<int> serve_path(state_ptr in, const request& req, response& res) {
   const auto& options = in->lookup.options;
-  const auto path = path_of(req);
+  const auto path = req.path();
   const auto below = below_prefix(path, options.prefix);
   if (!below) co_return 404;
   if (path.size() > options.max_path) co_return 414;
