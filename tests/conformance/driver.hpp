@@ -100,5 +100,6 @@ void add_http(operations& all);
 void add_http_exchange(operations& all);
 void add_net(operations& all);
 void add_stream(operations& all);
+void add_watch(operations& all);
 
 }  // namespace weir::conformance

@@ -25,6 +25,7 @@ operations every_operation() {
   add_http_exchange(all);
   add_net(all);
   add_stream(all);
+  add_watch(all);
   return all;
 }
 
