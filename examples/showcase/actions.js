@@ -167,7 +167,8 @@ function chosen_data() {
   if (size !== "file") return noise(Number(size));
   const file = $("upload-file").files[0];
   if (!file) throw new Error("choose a file first");
-  if (file.size > 1024 * mib) throw new Error("the server takes up to 1 GiB");
+  const limit = latest()?.max_upload;
+  if (limit && file.size > limit) throw new Error(`the server takes up to ${bytes(limit)}`);
   return file;
 }
 
@@ -185,6 +186,11 @@ function post(path, data, signal, on_progress) {
     request.send(data);
   });
 }
+
+const forget_limit = on_figures((now) => {
+  if (now.max_upload) say("upload", `Up to ${bytes(now.max_upload)} is taken.`);
+  forget_limit();
+});
 
 action("upload", async (signal) => {
   const data = chosen_data(), cancelled = cancelled_so_far("uploads");

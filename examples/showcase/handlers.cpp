@@ -61,11 +61,15 @@ class transfer {
     app_.transfers.remove(entry_);
     if (finished_) return;
     ++counts_.cancelled;
-    app_.log.add(name_ + ": cancelled after " + std::to_string(entry_.bytes) + " bytes, " + why_ended(app_));
+    app_.log.add(name_ + ": cancelled after " + std::to_string(entry_.bytes) + " bytes, " +
+                 (why_.empty() ? why_ended(app_) : why_));
   }
 
   void add(std::uint64_t bytes) noexcept { entry_.bytes += bytes; }
   std::uint64_t bytes() const noexcept { return entry_.bytes; }
+  void refused(const weir::failure& why) {
+    if (!why.is_cancelled() && !why.is("ECONNRESET")) why_ = why.message();
+  }
   void finish(const std::string& how) {
     finished_ = true;
     ++counts_.finished;
@@ -76,7 +80,7 @@ class transfer {
   app& app_;
   outcomes& counts_;
   transfer_list::entry entry_;
-  std::string name_;
+  std::string name_, why_;
   bool finished_ = false;
 };
 
@@ -144,11 +148,12 @@ task<void> upload(app& a, request& req, response& res) {
   crc32 sum;
   transfer mine(a, a.uploads, "upload", *tag);
   for (;;) {
-    auto piece = co_await req.read();
-    if (piece.empty()) break;
-    a.uploaded += piece.size();
-    mine.add(piece.size());
-    sum.add(piece);
+    auto piece = co_await weir::attempt(req.read());
+    if (!piece) mine.refused(piece.failure());
+    if (piece.value().empty()) break;
+    a.uploaded += piece->size();
+    mine.add(piece->size());
+    sum.add(*piece);
     co_await keep_pace(start, mine.bytes(), *mbps);
   }
   auto seconds = seconds_since(start);

@@ -16,22 +16,22 @@ using showcase::app;
 
 namespace {
 
-constexpr auto usage = R"(showcase [PORT] [--port N] [--host ADDRESS] [--workers N]
+constexpr auto usage = R"(showcase [PORT] [--port N] [--host ADDRESS] [--workers N] [--max-upload MIB]
 
   --port N         the port to listen on (8080); 0 takes a free one
   --host ADDRESS   the IP address to listen on (all of the machine)
   --workers N      threads that serve (as many as there are CPUs)
+  --max-upload MIB how much an upload may send (1024); 0: no limit
   --help           this text
 
 Ctrl-C or SIGTERM lets requests in progress finish for up to 10 s; a second one ends them at once.
 )";
 
 constexpr auto grace = std::chrono::seconds(10);
-constexpr std::uint64_t max_upload = std::uint64_t{1} << 30;
 
 struct options {
   std::string host;
-  unsigned port = 8080, workers = 0;
+  unsigned port = 8080, workers = 0, max_upload_mib = 1024;
 };
 
 [[noreturn]] void refuse_options(const std::string& why) {
@@ -60,13 +60,14 @@ options parse(int argc, char** argv) {
       chosen.port = number("the port", argument, 65535);
       continue;
     }
-    if (name != "--port" && name != "--host" && name != "--workers") {
+    if (name != "--port" && name != "--host" && name != "--workers" && name != "--max-upload") {
       refuse_options("unknown option '" + std::string(name) + "'");
     }
     if (name == argument && ++i == argc) refuse_options(std::string(name) + " takes a value");
     auto value = name == argument ? std::string_view(argv[i]) : argument.substr(name.size() + 1);
     if (name == "--port") chosen.port = number(name, value, 65535);
     if (name == "--workers") chosen.workers = number(name, value, 1024);
+    if (name == "--max-upload") chosen.max_upload_mib = number(name, value, 1u << 30);
     if (name == "--host") chosen.host = value;
   }
   return chosen;
@@ -112,7 +113,7 @@ task<void> close_on_signal(app& a, io::signals& stop) {
 task<int> serve(options chosen) {
   app a;
   net::http::server_options limits;
-  limits.max_body = max_upload;
+  limits.max_body = std::uint64_t{chosen.max_upload_mib} << 20;
   // Capturing a reference is safe: the handlers end before serve() does, and `a` lives longer than that.
   net::http::server server([&a](auto& req, auto& res) { return showcase::answer(a, req, res); }, limits);
   a.server = &server;

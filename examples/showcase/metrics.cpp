@@ -198,6 +198,7 @@ std::string figures(const app& a, const process_facts& process, const weir::runt
   auto server = a.server->statistics();
   json out;
   out.open('{').add("uptime_seconds", uptime(a)).add("process_id", ::getpid()).add("tasks_alive", runtime.alive);
+  out.add("max_upload", a.server->options().max_body);
   out.open('[', "workers");
   for (const auto& worker : runtime.workers) {
     out.open('{');
