@@ -26,8 +26,8 @@ consteval std::array<bool, 256> make_class(std::string_view members, bool alphan
 
 /// tchar, RFC 9110 5.6.2
 inline constexpr auto token_table = make_class("!#$%&'*+-.^_`|~", true);
-/// reg-name of RFC 3986 3.2.2
-inline constexpr auto host_table = make_class("-._~!$&'()*+,;=%", true);
+/// reg-name of RFC 3986 3.2.2, without its percent-encoded characters
+inline constexpr auto host_table = make_class("-._~!$&'()*+,;=", true);
 
 constexpr bool is_token_char(char c) { return token_table[static_cast<unsigned char>(c)]; }
 constexpr bool is_host_char(char c) { return host_table[static_cast<unsigned char>(c)]; }

@@ -17,13 +17,11 @@ namespace weir::net::http {
 namespace {
 
 bool is_port(std::string_view text) {
-  unsigned port = 0;
-  for (const char c : text) {
-    if (!chars::is_digit(c)) return false;
-    port = port * 10 + static_cast<unsigned>(c - '0');
-    if (port > 65535) return false;
-  }
-  return true;
+  if (!std::ranges::all_of(text, chars::is_digit)) return false;
+  if (text.size() < 5) return true;
+  const std::size_t zeros = std::min(text.find_first_not_of('0'), text.size());
+  text.remove_prefix(zeros);
+  return text.size() < 5 || (text.size() == 5 && text <= "65535");
 }
 
 bool is_ipv6(std::string_view text) {
@@ -39,8 +37,9 @@ bool is_hex(char c) { return chars::is_digit(c) || (chars::lower(c) >= 'a' && ch
 // The end of a reg-name or IPv4 address at the front of `text`.
 std::size_t skip_name(std::string_view text) {
   std::size_t at = 0;
-  for (; at != text.size() && chars::is_host_char(text[at]); ++at) {
-    if (text[at] == '%' && (text.size() - at < 3 || !is_hex(text[at + 1]) || !is_hex(text[at + 2]))) break;
+  for (; at != text.size(); ++at) {
+    if (chars::is_host_char(text[at])) continue;
+    if (text[at] != '%' || text.size() - at < 3 || !is_hex(text[at + 1]) || !is_hex(text[at + 2])) break;
   }
   return at;
 }
@@ -149,7 +148,7 @@ message_reader::fault parser::head_scan::read_version(request_head& head) {
 }
 
 message_reader::fault parser::head_scan::request_line(request_head& head, std::size_t max_target) {
-  if (const fault why = empty_lines(); why != fault::none) return why;
+  if (const fault why = skip_empty_lines(); why != fault::none) return why;
   head.raw = {at, static_cast<std::size_t>(end - at)};
   if (const fault why = read_method(head); why != fault::none) return why;
   ++at;

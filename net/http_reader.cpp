@@ -234,21 +234,6 @@ void message_reader::free_memory() {
   std::string().swap(trailer_store_);
 }
 
-event message_reader::start_body(state body, state then) {
-  trailers_.clear();
-  body_ = {};
-  body_left_ = body_seen_ = extension_bytes_ = 0;
-  extension_ = extension::size;
-  after_message_ = then;
-  state_ = body;
-  return event::head;
-}
-
-event message_reader::expect_nothing(state then) { return start_body(state::message_end, then); }
-event message_reader::expect_chunks(state then) { return start_body(state::chunk_line, then); }
-event message_reader::expect_failure() { return start_body(state::endless_body, state::closed); }
-event message_reader::expect_until_close() { return start_body(state::body_until_close, state::closed); }
-
 event message_reader::expect_sized(std::uint64_t length, state then) {
   if (limits_.max_body != 0 && length > limits_.max_body) return fail(fault::body_size);
   start_body(length == 0 ? state::message_end : state::sized_body, then);

@@ -109,12 +109,13 @@ class message_reader {
 
   judgement llhttp_says() const noexcept;
 
-  /// What follows the head that was just accepted: no body, one of `length` bytes, chunks, or all until the end.
-  event expect_nothing(state then);
+  /// What follows the head that was just accepted: no body, one of `length` bytes, chunks, all until the end, or a
+  /// failure, because nobody knows where the end is.
+  event expect_nothing(state then) { return start_body(state::message_end, then); }
   event expect_sized(std::uint64_t length, state then);
-  event expect_chunks(state then);
-  event expect_until_close();
-  event expect_failure();  // of a body without an end
+  event expect_chunks(state then) { return start_body(state::chunk_line, then); }
+  event expect_until_close() { return start_body(state::body_until_close, state::closed); }
+  event expect_failure() { return start_body(state::endless_body, state::closed); }
 
   event fail(fault why) noexcept;
   event fail_by_llhttp() noexcept;
@@ -131,7 +132,15 @@ class message_reader {
   enum class extension : std::uint8_t;
   struct llhttp_glue;
 
-  event start_body(state body, state then);
+  event start_body(state body, state then) {
+    trailers_.clear();
+    body_ = {};
+    body_left_ = body_seen_ = extension_bytes_ = 0;
+    extension_ = {};
+    after_message_ = then;
+    state_ = body;
+    return event::head;
+  }
   event read_sized_body(std::string_view& input);
   event read_until_close(std::string_view& input);
   event read_chunk_line(std::string_view& input);

@@ -20,7 +20,7 @@ struct response_parser::head_scan : message_reader::scan {
 };
 
 message_reader::fault response_parser::head_scan::status_line(received_head& head) {
-  if (const fault why = empty_lines(); why != fault::none) return why;
+  if (const fault why = skip_empty_lines(); why != fault::none) return why;
   head.raw = {at, static_cast<std::size_t>(end - at)};
   if (end - at < 13) return fault::incomplete;  // "HTTP/1.1 200" and a byte more
   if (!starts_with("HTTP/")) return fault::protocol;

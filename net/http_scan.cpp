@@ -21,7 +21,6 @@ bool is_plain_value(std::string_view value) {
 
 }  // namespace
 
-// RFC 9112 2.2 wants empty lines before a message ignored. They count as part of the head, which bounds them.
 message_reader::fault message_reader::scan::empty_lines() {
   for (; starts_with("\r\n"); at += 2) plain = false;
   if (at == end) return fault::incomplete;
@@ -70,7 +69,9 @@ message_reader::fault message_reader::scan::lines(header_list& list, std::size_t
 
 message_reader::fault message_reader::scan::take_framing(const header& line, facts& known) {
   switch (line.name.size()) {
-    case 7: known.has_upgrade = known.has_upgrade || chars::token_is(line.name, "upgrade"); break;
+    case 7:  // an upgrade to nothing is none
+      known.has_upgrade = known.has_upgrade || (chars::token_is(line.name, "upgrade") && !line.value.empty());
+      break;
     case 10:
       if (!chars::token_is(line.name, "connection")) break;
       for (std::string_view rest = line.value; !rest.empty();) {

@@ -71,6 +71,8 @@ struct message_reader::scan {
     bool last_is_chunked = false;
   };
 
+  /// RFC 9112 2.2 wants empty lines before a message ignored. They count as part of the head, which bounds them.
+  fault skip_empty_lines() { return at != end && *at > '\r' ? fault::none : empty_lines(); }
   fault empty_lines();
   fault lines(header_list& list, std::size_t most);
   fault line_end(fault otherwise) const;

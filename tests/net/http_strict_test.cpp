@@ -391,6 +391,40 @@ TEST(HttpStrict, lets_an_absolute_target_overrule_host) {
   }
 }
 
+// The strictness about Host must not cost anyone his name.
+TEST(HttpStrict, takes_every_host_that_is_one) {
+  for (const std::string_view value :
+       {"", "a", "a.b.", "a:", "a:0", "a:1", "a:65535", "a:00080", "127.0.0.1:8080", "[::1]", "[::ffff:1.2.3.4]:80",
+        "xn--bcher-kva.example", "a_b", "%41%4a", "!$&'()*+;="}) {
+    parser p;
+    const std::string text = host(value);
+    std::string_view input = text;
+    EXPECT_EQ(p.next(input), event::head) << value << ": " << p.failure().reason;
+    EXPECT_EQ(authority_of(p.head()), value);
+  }
+}
+
+TEST(HttpStrict, sees_no_upgrade_to_nothing) {
+  parser p;
+  std::string_view input = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade:\r\n\r\n";
+  ASSERT_EQ(p.next(input), event::head);
+  EXPECT_FALSE(p.head().upgrade);
+}
+
+TEST(HttpStrict, passes_over_empty_elements_of_codings_where_it_is_told_to) {
+  const parser_options options{.other_codings = true};
+  parser p(options);
+  std::string_view input = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n";
+  ASSERT_EQ(p.next(input), event::head);
+  EXPECT_TRUE(p.head().chunked);
+  ASSERT_EQ(p.next(input), event::message_end);
+
+  input = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n";
+  ASSERT_EQ(p.next(input), event::head);
+  EXPECT_FALSE(p.head().has_body());
+  ASSERT_EQ(p.next(input), event::message_end);
+}
+
 TEST(HttpStrict, takes_other_codings_where_it_is_told_to) {
   const parser_options options{.other_codings = true};
   parser p(options);
