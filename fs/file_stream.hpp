@@ -21,7 +21,9 @@ struct read_stream_options {
   mode how = mode::read;
   std::uint64_t start = 0;                ///< the first byte; for what has no positions (a fifo, a device) it must be 0
   std::optional<std::uint64_t> end = {};  ///< the last byte, included; not set: the end of the file
-  std::size_t chunk_size = 64 * 1024;     ///< read at once, at most
+  /// Read at once, at most. From the page cache 1 MiB takes two thirds of the time for each byte: the processor copies
+  /// faster to memory beyond its caches (perf/micro/files, seq_read and seq_read_1m). 64 KiB cost a stream less memory.
+  std::size_t chunk_size = 64 * 1024;
   std::size_t high_water_mark = 64 * 1024;  ///< see io::stream_options; counts where somebody reads ahead
   std::function<void(std::exception_ptr)> on_close = {};
 };

@@ -10,7 +10,8 @@ for each; a program prints whichever keys it has. The last column compares --sub
 
 keys
   rand   rand4k (4 KiB at random places of a 256 MiB file in the page cache, 64 under way)
-  seq    seq_write, seq_read (1 GiB in chunks of 64 KiB; figures are of a chunk; the floor at its best depth)
+  seq    seq_write, seq_read (1 GiB in chunks of 64 KiB; figures are of a chunk; the floor at its best depth, which has
+         a buffer for each; seq_read_1m reads 1 MiB at once)
   small  create, read, stat1, unlink1 (10000 files of 1 KiB in one directory, 64 at a time, opened and closed each)
   storm  stat, open_close (100000 over 1024 files, 64 at a time), rename, unlink (10000 empty files); *_ring is the same
          through io_uring, *_pool through threads that may block, where a program could do either

@@ -153,8 +153,8 @@ task<> write_whole(std::string path) {
   co_await out.end();
 }
 
-task<> read_whole(std::string path) {
-  auto bytes = fs::read_stream(std::move(path));
+task<> read_whole(std::string path, std::size_t at_once = chunk) {
+  auto bytes = fs::read_stream(std::move(path), {.chunk_size = at_once});
   while (co_await bytes.next()) {
   }
 }
@@ -171,6 +171,9 @@ task<> sequential_part(const work_place& place) {
   stopwatch reading;
   co_await read_whole(path);
   reading.done_with_cpu("seq_read", chunks);
+  stopwatch reading_more;
+  co_await read_whole(path, std::size_t{1} << 20);
+  reading_more.done_with_cpu("seq_read_1m", chunks);
 }
 
 // ---- small
