@@ -189,11 +189,10 @@ task<pid_t> listener_offer::handed_over() {
 // Whoever is turned away is told why, if it listens.
 task<void> listener_offer::hand_over(tcp_stream& peer) {
   auto outcome = co_await attempt(pass(peer));
-  if (outcome) co_return;
-  if (outcome.failure().is_cancelled()) outcome.failure().rethrow();
-  auto why = outcome.failure().error();
-  static_cast<void>(co_await attempt(timeout(options_.message_timeout, send(peer, kind::refusal, why.message()))));
-  throw why;
+  if (outcome || outcome.failure().is_cancelled()) co_return outcome.value();
+  auto why = outcome.failure().message();
+  static_cast<void>(co_await attempt(timeout(options_.message_timeout, send(peer, kind::refusal, why))));
+  outcome.value();
 }
 
 task<void> listener_offer::pass(tcp_stream& peer) {
@@ -227,6 +226,7 @@ bool taken_listeners::has(std::string_view name) const noexcept {
 
 std::vector<std::string> taken_listeners::names() const {
   std::vector<std::string> all;
+  all.reserve(items_.size());
   for (auto& each : items_) all.push_back(each.name);
   return all;
 }

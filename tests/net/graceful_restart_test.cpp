@@ -6,9 +6,10 @@
 // What is promised: a request that is sent on a connection within the idle grace after the server began to close, and
 // every connection that is made, is answered; the last response on a connection says `Connection: close`. What is
 // pipelined behind that one has to be asked again (RFC 9112 9.3.2), and so has what is sent at the very moment when an
-// idle connection's time is up: no server can promise more.
+// idle connection's time is up: no server can promise more. (C0-PROC-32, C3-MC-28, C4-PR-23, C4-IQ-35.)
 #include <weir/core/loop.hpp>
 #include <weir/net/http_server.hpp>
+#include <weir/net/inherited_listeners.hpp>
 
 #include "tests/support/files.hpp"
 #include "tests/support/http_client.hpp"
@@ -332,6 +333,25 @@ TEST_P(GracefulRestart, shows_wrk_no_error) {
   EXPECT_THAT(report, Not(HasSubstr("Socket errors"))) << report;
   EXPECT_THAT(report, Not(HasSubstr("Non-2xx"))) << report;
   EXPECT_GT(server.end(), 100U);
+}
+
+// As by systemd, or by any parent: what connects before the program runs waits for it.
+TEST_P(GracefulRestart, can_be_started_with_its_listener) {
+  temporary_directory dir;
+  tcp_listener listener("127.0.0.1:0");
+  auto where = listener.local();
+  http_client early(where);
+  early.send(question);
+  const passed_listener passed[] = {{"http", listener.fd()}};
+  auto command = std::string("WEIR_BACKEND=") + GetParam() + R"( exec "$0" 1 "$1" > "$2")";
+  auto child = start_with_listeners({"/bin/sh", "-c", command, program_, dir / "handover", dir / "log"}, passed);
+  listener.close();
+  EXPECT_EQ(early.read_reply().header("X-Process"), std::to_string(child));
+  EXPECT_EQ(http_client(where).ask(question).status, 200);
+  ::kill(child, SIGTERM);
+  int status = -1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0) << file_content(dir / "log");
 }
 
 }  // namespace

@@ -322,7 +322,8 @@ TEST_F(Handover, takes_nothing_that_makes_no_sense_and_keeps_no_descriptor_of_it
     auto before = open_descriptors();
     int count = 0;
     for (auto& each : rows) {
-      auto said = co_await asked_of(test.at(std::to_string(++count).c_str()), each.answer, each.descriptors);
+      auto where = test.at(std::to_string(++count).c_str());
+      auto said = co_await asked_of(where, each.answer, each.descriptors);
       EXPECT_EQ(said, each.said);
     }
     auto said = co_await asked_of(test.at("wrong"), frame(1, 2, one), {fd, datagrams.get()});
