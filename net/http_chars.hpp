@@ -1,5 +1,5 @@
-// net/http_chars.hpp: the character classes of RFC 9110 and the two searches that the parser and the writer spend
-// their time in. Internal: only .cpp files of this room include it. Reads no byte outside [begin, end).
+// net/http_chars.hpp: the character classes of RFC 9110 and the two searches that the parsers and the writer spend
+// their time in. Private to net. Reads no byte outside [begin, end).
 #pragma once
 
 #include <array>
