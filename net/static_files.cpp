@@ -194,11 +194,22 @@ using state_ptr = std::shared_ptr<static_files::state>;
 
 // ---- answers
 
-// To the last component with a slash, as a relative reference: that leads nowhere else, whatever the path looks like
-// ("//host/dir") and whatever has been stripped from it.
+// The same path with a slash behind it. One that begins with two slashes, or with a backslash, which browsers take for
+// a slash, would name another host.
+std::string path_of_directory(std::string_view path) {
+  std::string made = "/";
+  path.remove_prefix(std::min(path.find_first_not_of('/'), path.size()));
+  for (const char c : path) {
+    if (c == '\\')
+      made += "%5C";
+    else
+      made += c;
+  }
+  return made + "/";
+}
+
 task<void> redirect_to_directory(const request& req, response& res) {
-  const auto path = req.path();
-  auto place = fmt::format("./{}/", path.substr(path.rfind('/') + 1));
+  auto place = path_of_directory(req.path());
   if (!req.query().empty()) place += fmt::format("?{}", req.query());
   res.status(301).set("Location", place).set("Content-Type", "text/plain; charset=utf-8");
   co_await res.end("Moved Permanently\n");
