@@ -278,6 +278,13 @@ std::size_t find_units(const buffer& in, std::span<const std::byte> what, std::p
   return static_cast<std::size_t>(at);
 }
 
+// As `byte_length`, but without a look at the characters where only digits make bytes.
+std::size_t room_for(std::string_view text, encoding as) noexcept {
+  if (as == encoding::hex) return text.size() / 2;
+  if (as == encoding::base64 || as == encoding::base64url) return text.size() / 4 * 3 + text.size() % 4 * 3 / 4;
+  return byte_length(text, as);
+}
+
 // The bytes that a text to be found stands for.
 struct text_bytes {
   buffer bytes;
@@ -336,7 +343,7 @@ buffer buffer::alloc(std::size_t size, std::string_view fill, encoding as) {
 
 buffer buffer::from(std::string_view text, encoding as) {
   if (as == encoding::utf8) return copy_of(std::as_bytes(std::span(text)));
-  auto made = alloc_unsafe(byte_length(text, as));
+  auto made = alloc_unsafe(room_for(text, as));
   made.size_ = to_bytes(text, as, made.mutable_bytes());
   return made;
 }
@@ -531,8 +538,8 @@ buffer& buffer::fill(std::string_view pattern, encoding as, std::size_t from, st
 
 // What has been filled serves as the pattern for as much again. The pattern may be a part of the buffer itself.
 buffer& buffer::fill(std::span<const std::byte> pattern, std::size_t from, std::size_t to) {
-  if (pattern.empty()) invalid_pattern();
   if (to != npos && to > size_) beyond("end", size_, to);
+  if (pattern.empty()) invalid_pattern();
   const auto end = std::min(to, size_);
   const auto all = mutable_bytes();
   if (from >= end) return *this;

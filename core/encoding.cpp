@@ -150,9 +150,9 @@ std::size_t from_base64(std::string_view text, std::span<std::byte> out) noexcep
   }
 }
 
-std::size_t base64_bytes(std::string_view text) noexcept {
-  auto digits = text.size();
-  for (int i = 0; i < 2 && digits > 0 && text[digits - 1] == '='; ++i) --digits;
+std::size_t base64_bytes(std::string_view text, std::size_t characters) noexcept {
+  auto digits = characters;
+  for (; characters - digits < 2 && digits > 0 && text.ends_with('='); text.remove_suffix(1)) --digits;
   return digits / 4 * 3 + digits % 4 * 3 / 4;
 }
 
@@ -305,9 +305,9 @@ std::size_t byte_length(std::string_view text, encoding as) noexcept {
     case encoding::utf16le: return 2 * utf16_units(text);
     case encoding::latin1:
     case encoding::ascii: return utf16_units(text);
-    case encoding::hex: return text.size() / 2;
+    case encoding::hex: return utf16_units(text) / 2;
     case encoding::base64:
-    case encoding::base64url: return base64_bytes(text);
+    case encoding::base64url: return base64_bytes(text, utf16_units(text));
   }
   return 0;
 }
@@ -414,7 +414,7 @@ std::string atob(std::string_view text) {
   if (digits.size() % 4 == 1 || !std::ranges::all_of(digits, is_base64_digit)) {
     throw error(errc::err_invalid_char, "atob: the text is not base64");
   }
-  std::vector<std::byte> bytes(base64_bytes(digits));
+  std::vector<std::byte> bytes(base64_bytes(digits, digits.size()));
   bytes.resize(from_base64(digits, bytes));
   return to_text(bytes, encoding::latin1);
 }

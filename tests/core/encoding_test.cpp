@@ -214,6 +214,8 @@ TEST(Encoding, tells_how_many_bytes_a_text_makes) {
   EXPECT_EQ(byte_length("YWI=", base64), 2U);
   EXPECT_EQ(byte_length("YWJjZA", base64url), 4U);
   EXPECT_EQ(byte_length("====", base64), 1U);
+  EXPECT_EQ(byte_length("\xe2\x82\xac=", base64), 0U) << "characters count, not their bytes";
+  EXPECT_EQ(byte_length("xyz\xf0\x9f\x92\xa9", hex), 2U);
   EXPECT_EQ(byte_length("", base64), 0U);
 }
 
