@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 
 const [program, pictures] = process.argv.slice(2);
 const patience = 60_000;
-const started = [];
+const started = [], browsers = [];
 let passed = 0, failed = 0;
 
 function check(what, holds, detail = "") {
@@ -81,12 +81,13 @@ class Browser {
     const args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
       "--window-size=1280,900", `--user-data-dir=${profile}`];
-    const { sessionId } = await browser.ask("POST", "/session", { capabilities: { alwaysMatch: {
+    const { sessionId, capabilities } = await browser.ask("POST", "/session", { capabilities: { alwaysMatch: {
       browserName: "chrome",
       "goog:chromeOptions": { binary: chromium, args, perfLoggingPrefs: { enableNetwork: true, enablePage: false } },
       "goog:loggingPrefs": { browser: "ALL", performance: "ALL" },
     } } });
     browser.at += `/session/${sessionId}`;
+    browsers.push(capabilities["goog:processID"]);
     return browser;
   }
   async ask(method, path, body) {
@@ -420,6 +421,14 @@ try {
   await test(work);
 } catch (e) {
   check("the test came to its end", false, e.stack);
+}
+// A browser whose driver is killed goes on.
+for (const each of browsers) {
+  try {
+    process.kill(each, "SIGKILL");
+  } catch (e) {
+    if (e.code !== "ESRCH") throw e;
+  }
 }
 for (const each of started) each.process.kill("SIGKILL");
 await Promise.all(started.map((each) => each.ended));
