@@ -27,7 +27,10 @@ class Program {
     this.lines = [];
     this.wanted = [];
     this.process = spawn(path, args, { stdio: ["ignore", "pipe", "inherit"] });
-    this.ended = new Promise((done) => this.process.on("exit", (code, signal) => done(code ?? signal)));
+    this.ended = new Promise((done) => {
+      this.process.on("exit", (code, signal) => done(code ?? signal));
+      this.process.on("error", (e) => done(e.message));
+    });
     createInterface({ input: this.process.stdout }).on("line", (line) => {
       this.lines.push(line);
       this.wanted.filter((each) => line.includes(each.text)).forEach((each) => each.done(line));
@@ -38,7 +41,8 @@ class Program {
   line(text) {
     const known = this.lines.find((each) => each.includes(text));
     if (known) return known;
-    return within(`the line '${text}'`, new Promise((done) => this.wanted.push({ text, done })));
+    const ended = this.ended.then((how) => { throw new Error(`it ended (${how}) before it said '${text}'`); });
+    return within(`the line '${text}'`, Promise.race([ended, new Promise((done) => this.wanted.push({ text, done }))]));
   }
   end(signal) {
     this.process.kill(signal);
