@@ -123,8 +123,11 @@ json subarray(const arguments& a) {
 json copy(const arguments& a) {
   auto target = a.bytes(1);
   target.make_unique();
-  auto copied =
-      a.bytes(0).copy(target.mutable_bytes(), size_or(a, 2, 0), size_or(a, 3, 0), size_or(a, 4, buffer::npos));
+  // Node cuts fractions off here, and nowhere else.
+  auto whole = [&](std::size_t i, std::size_t otherwise) {
+    return a.has(i) ? size_of(std::trunc(a.number(i))) : otherwise;
+  };
+  auto copied = a.bytes(0).copy(target.mutable_bytes(), whole(2, 0), whole(3, 0), whole(4, buffer::npos));
   return {{"copied", copied}, {"bytes", to_json(target.bytes())}};
 }
 
@@ -323,8 +326,9 @@ const std::map<std::string, wide_writer, std::less<>> wide_writers = {
 std::size_t write_to(buffer& to, const arguments& a) {
   auto method = method_name(a.text(0));
   if (auto wide = wide_writers.find(method); wide != wide_writers.end()) {
-    if (!a.has(3) || !a.has(4)) throw error(errc::err_invalid_arg_type);
+    if (!a.has(4)) throw error(errc::err_invalid_arg_type);
     auto width = width_at(a, 4);
+    if (!a.has(3)) throw error(errc::err_invalid_arg_type);
     return wide->second(to, integer_of(a[2]), offset_or_zero(a, 3), width);
   }
   auto found = writers.find(method);
