@@ -146,6 +146,38 @@ TEST(PeerFaults, slow_readers_by_the_hundred_cost_what_the_mark_allows) {
   server.is_as_before(before);
 }
 
+TEST(PeerFaults, readers_below_the_floor_are_cut_off) {
+  server_setup setup;
+  setup.options.min_write_rate = {.bytes_per_second = 10'000, .grace = 1s};
+  const server_process server(std::move(setup));
+  const auto before = server.settled();
+  std::vector<http_client> all;
+  for (int i = 0; i < 100; ++i) {
+    all.push_back(server.connect(4096));
+    all.back().send(get_request("/noise?1000000000"));
+  }
+  EXPECT_TRUE(eventually([&] { return server.count().handlers == before.handlers + all.size(); }));
+  auto quick = server.connect();
+  EXPECT_EQ(quick.ask(get_request("/noise?50000000")).body.size(), 50'000'000U);
+  quick.close();
+  server.is_as_before(before);  // with all of them still there
+}
+
+TEST(PeerFaults, uploads_below_the_floor_are_cut_off) {
+  server_setup setup;
+  setup.options.min_body_rate = {.bytes_per_second = 10'000, .grace = 1s};
+  const server_process server(std::move(setup));
+  const auto before = server.settled();
+  std::vector<http_client> all;
+  for (int i = 0; i < 100; ++i) {
+    all.push_back(server.connect());
+    all.back().send(upload_head(1'000'000) + "slow");
+  }
+  for (auto& each : all) EXPECT_EQ(each.read_reply().status, 408);
+  all.clear();
+  server.is_as_before(before);
+}
+
 TEST(PeerFaults, slowloris_by_the_hundred_is_cut_off_and_cheap) {
   constexpr std::uint64_t clients = 400;
   constexpr std::uint64_t each_at_most = 16 * 1024;
