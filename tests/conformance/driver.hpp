@@ -101,5 +101,7 @@ void add_http_exchange(operations& all);
 void add_net(operations& all);
 void add_stream(operations& all);
 void add_watch(operations& all);
+/// @param background where servers run, until it is cancelled
+void add_server(operations& all, scope& background);
 
 }  // namespace weir::conformance

@@ -49,8 +49,8 @@ task<> answer(const operations& all, io::output_stream& out, std::string line) {
   co_await out.write(reply.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
-task<> serve() {
-  const auto all = every_operation();
+// Reads until the end of input, and waits for the last answer.
+task<> answer_all(const operations& all) {
   auto out = io::standard_output();
   auto requests = io::standard_input() | io::lines({.max_length = std::size_t{1} << 30});
   co_await with_scope([&](scope& s) -> task<> {
@@ -61,6 +61,15 @@ task<> serve() {
     }
   });
   co_await out.end();
+}
+
+task<> serve() {
+  auto all = every_operation();
+  co_await with_scope([&](scope& background) -> task<> {
+    add_server(all, background);
+    co_await answer_all(all);
+    background.cancel();
+  });
 }
 
 }  // namespace
