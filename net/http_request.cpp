@@ -35,13 +35,7 @@ std::string_view request::query() const noexcept {
   return mark == std::string_view::npos ? std::string_view() : target().substr(mark + 1);
 }
 
-std::string_view request::host() const noexcept {
-  auto& head = *head_;
-  if (head.form == target_form::authority) return head.target;
-  if (head.form != target_form::absolute) return header("host");
-  auto rest = behind_scheme(head);
-  return rest.substr(0, rest.find_first_of("/?"));
-}
+std::string_view request::host() const noexcept { return authority_of(*head_); }
 
 bool request::expects_continue() const noexcept { return connection_->continue_wanted_; }
 

@@ -161,12 +161,12 @@ address tcp_stream::remote() const { return name_of(fd(), ::getpeername); }
 // ---- listening
 
 tcp_listener::tcp_listener(const address& where, const listen_options& options)
-    : socket_(open_socket(where, "listen")), no_delay_(options.no_delay && where.is_ip()) {
+    : socket_(open_socket(where, "listen")) {
   if (where.is_ip() && options.reuse_address) sockets::set_option(fd(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (options.reuse_port) sockets::set_option(fd(), SOL_SOCKET, SO_REUSEPORT, 1);
   if (where.family() == family::ipv6) sockets::set_option(fd(), IPPROTO_IPV6, IPV6_V6ONLY, options.ipv6_only ? 1 : 0);
   // Accepted sockets inherit it, which saves a system call each.
-  if (no_delay_) sockets::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1);
+  if (where.is_ip() && options.no_delay) sockets::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1);
   if (where.family() == family::unix_path && options.remove_stale_unix) remove_stale(where);
   if (::bind(fd(), where.data(), where.size()) != 0) throw listen_error(errno, where);
   widen(where, options);
@@ -174,9 +174,9 @@ tcp_listener::tcp_listener(const address& where, const listen_options& options)
 }
 
 tcp_listener::tcp_listener(socket_handle&& listening, const listen_options& options)
-    : socket_(checked_listener(std::move(listening))), no_delay_(options.no_delay && local().is_ip()) {
+    : socket_(checked_listener(std::move(listening))) {
   make_private(fd());
-  if (no_delay_) sockets::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1);
+  if (options.no_delay && local().is_ip()) sockets::set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 address tcp_listener::local() const { return name_of(fd(), ::getsockname); }

@@ -125,7 +125,6 @@ class tcp_listener {
 
  private:
   socket_handle socket_;
-  bool no_delay_;
 };
 
 /// Binds and listens, as an awaitable for symmetry with `connect`; completes at once.
