@@ -50,6 +50,8 @@ bool request::aborted() const noexcept {
 
 bool request::server_closing() const noexcept { return connection_->closing_; }
 
+abort_signal request::closing() const noexcept { return connection_->server_.closing(); }
+
 connection_figures request::figures() const noexcept {
   auto& c = *connection_;
   return {.requests = c.requests_, .bytes_in = c.bytes_in_, .bytes_out = c.bytes_out_};

@@ -213,6 +213,7 @@ void server::close(const close_options& options) {
   }
   closing_.set();
   changed_.set();
+  closed_.abort();
 }
 
 server_statistics server::statistics() const noexcept {

@@ -4,6 +4,7 @@
 // exception becomes a 500 and is reported, a client that leaves cancels its handler.
 #pragma once
 
+#include <weir/core/abort.hpp>
 #include <weir/core/event.hpp>
 #include <weir/core/scope.hpp>
 #include <weir/core/task.hpp>
@@ -86,6 +87,8 @@ class request {
   /// Whether the client has left, or the connection was given up, before the response had been sent.
   bool aborted() const noexcept;
   bool server_closing() const noexcept;  ///< `server::close` was called, or this is the connection's last request
+  /// Fires when `server::close` is called: for responses that have no end of their own.
+  abort_signal closing() const noexcept;
   const header_list& trailers() const noexcept;              ///< after the end of a chunked body
   const address& remote() const noexcept;                    ///< the client's address
   std::uint64_t number() const noexcept { return number_; }  ///< of this request on its connection, from 1
@@ -388,6 +391,9 @@ class server {
   void close(std::chrono::milliseconds grace = std::chrono::seconds(10)) { close(close_options{.grace = grace}); }
   void close(const close_options& options);
 
+  /// Fires when `close` is called. Any thread.
+  abort_signal closing() const noexcept { return closed_.signal(); }
+
   /// Any thread.
   server_statistics statistics() const noexcept;
   const server_options& options() const noexcept { return options_; }
@@ -425,6 +431,7 @@ class server {
   std::atomic<std::int64_t> grace_;  // in milliseconds, from the last `close`
   std::atomic<std::int64_t> idle_grace_{0};
   weir::event closing_;
+  abort_controller closed_;  // tells those outside of `closing_`
   weir::event changed_;      // while closing: `close` was called again, or a connection has ended
   weir::event below_limit_;  // a connection has ended
 };

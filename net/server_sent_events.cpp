@@ -71,6 +71,7 @@ void append_comment(std::string& to, std::string_view text) {
 event_stream::event_stream(request& req, response& res, event_stream_options options)
     : request_(req), response_(res), options_(std::move(options)) {
   check_retry(options_.retry);
+  options_.until = abort_signal::any({options_.until, req.closing()});
   res.status(200).set("Content-Type", "text/event-stream").set("Cache-Control", "no-store");
   res.set("X-Accel-Buffering", "no");
 }

@@ -41,15 +41,14 @@ struct event_stream_options {
   /// that is dead is noticed. Zero: none.
   std::chrono::milliseconds keep_alive = std::chrono::seconds(15);
   std::optional<std::chrono::milliseconds> retry = {};  ///< sent at the start
-  /// Ends `run` when it fires: to be fired before the server closes, which otherwise waits for the stream as for any
-  /// request in progress.
+  /// Ends `run` when it fires; the closing of the server does so in any case.
   abort_signal until = {};
 };
 
 /// The response to a client that listens. Used by the handler, on its worker; request and response must outlive it.
 ///
 ///   task<void> prices(request& req, response& res) {
-///     event_stream out(req, res, {.until = closing});
+///     event_stream out(req, res);
 ///     auto latest = price.observe();                       // a sync::watch: who is slow passes over some
 ///     co_await out.run([&]() -> task<std::optional<server_sent_event>> {
 ///       auto now = co_await latest.next();
@@ -82,10 +81,10 @@ class event_stream {
   /// `append_event` and `response::write`. Cancelled while it waits for room, the event goes out all the same.
   task<void> send(server_sent_event event);
 
-  /// Sends what `next` gives until it gives nothing or `until` fires, with comments in between where nothing comes;
-  /// then ends the response. Where a client stands still then, that end waits for room like any other, and a closing
-  /// server for its grace. HEAD is answered and ended at once. Throws what `next` throws, and as `send`; a client that
-  /// leaves cancels it.
+  /// Sends what `next` gives until it gives nothing, `until` fires or the server closes, with comments in between where
+  /// nothing comes; then ends the response. Where a client stands still then, that end waits for room like any other,
+  /// and a closing server for its grace. HEAD is answered and ended at once. Throws what `next` throws, and as `send`;
+  /// a client that leaves cancels it.
   task<void> run(source next);
 
  private:

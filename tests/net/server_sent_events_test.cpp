@@ -332,11 +332,10 @@ TEST(ServerSentEvents, let_a_slow_client_pass_over_values_at_a_bounded_cost) {
 }
 
 TEST(ServerSentEvents, do_not_hold_up_a_server_that_closes) {
-  abort_controller closing;
   std::latch listening(3);
   running_server server(
       [&](request& req, response& res) -> task<void> {
-        event_stream out(req, res, {.until = closing.signal()});
+        event_stream out(req, res);
         co_await out.run([&]() -> task<next_event> {
           listening.count_down();
           co_await sleep(1h);
@@ -350,7 +349,6 @@ TEST(ServerSentEvents, do_not_hold_up_a_server_that_closes) {
     clients.back().send(listen_request());
   }
   listening.wait();
-  closing.abort();
   server.stop(1h);  // the test's own limit is a minute
   for (auto& client : clients) {
     auto reply = client.read_reply();
@@ -360,19 +358,11 @@ TEST(ServerSentEvents, do_not_hold_up_a_server_that_closes) {
   EXPECT_EQ(server.statistics().handler_failures, 0u);
 }
 
-TEST(ServerSentEvents, end_at_once_where_the_signal_has_fired_before) {
-  running_server server([](request& req, response& res) -> task<void> {
-    event_stream out(req, res, {.until = abort_signal::abort()});
-    co_await out.run([]() -> task<next_event> { co_return server_sent_event{.data = "x"}; });
-  });
-  auto client = server.connect();
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(client.ask(listen_request()).status, 200);
-}
-
-TEST(ServerSentEvents, end_with_the_grace_where_nobody_tells_them) {
+TEST(ServerSentEvents, end_when_they_are_told_while_the_server_goes_on) {
+  abort_controller enough;
   std::latch listening(1);
   running_server server([&](request& req, response& res) -> task<void> {
-    event_stream out(req, res);
+    event_stream out(req, res, {.until = enough.signal()});
     co_await out.run([&]() -> task<next_event> {
       listening.count_down();
       co_await sleep(1h);
@@ -382,8 +372,18 @@ TEST(ServerSentEvents, end_with_the_grace_where_nobody_tells_them) {
   auto client = server.connect();
   client.send(listen_request());
   listening.wait();
-  server.stop(5ms);
-  EXPECT_EQ(server.statistics().open, 0u);
+  enough.abort();
+  EXPECT_EQ(client.read_reply().body, ":\n\n");
+  EXPECT_EQ(server.statistics().open, 1u);
+}
+
+TEST(ServerSentEvents, end_at_once_where_the_signal_has_fired_before) {
+  running_server server([](request& req, response& res) -> task<void> {
+    event_stream out(req, res, {.until = abort_signal::abort()});
+    co_await out.run([]() -> task<next_event> { co_return server_sent_event{.data = "x"}; });
+  });
+  auto client = server.connect();
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(client.ask(listen_request()).status, 200);
 }
 
 TEST(ServerSentEvents, keep_the_limits_of_their_options) {
