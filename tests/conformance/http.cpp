@@ -93,7 +93,8 @@ json parse_messages(const arguments& a) {
   if (!option(options, "lenient").empty()) throw unsupported_arguments();  // weir is strict always
   const auto& limit = option(options, "maxHeaderSize");
   if (a.text(0) == "request") {
-    http::parser_options given = {.require_host = false};
+    // Node's parser leaves Host and codings to others.
+    http::parser_options given = {.require_host = false, .check_host = false, .other_codings = true};
     if (!limit.is_null()) given.max_head = size_of(limit);
     http::parser parser(given);
     return parse_run<http::parser>(parser).run(a.pieces(1), is_set(options, "finish"));

@@ -250,7 +250,7 @@ http::server_options server_options_of(const json& given) {
   };
   if (const auto& size = option(given, "maxHeaderSize"); size.is_number()) options.parser.max_head = size_of(size);
   if (const auto& host = option(given, "requireHostHeader"); host.is_boolean()) {
-    options.parser.require_host = host.get<bool>();
+    options.parser.require_host = options.parser.check_host = host.get<bool>();
   }
   if (const auto& most = option(given, "maxRequestsPerSocket"); most.is_number()) options.max_requests = size_of(most);
   if (const auto& idle = option(given, "keepAliveTimeout"); idle.is_number()) {
