@@ -21,5 +21,6 @@
 #include <weir/core/scope.hpp>
 #include <weir/core/string_decoder.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/text_decoder.hpp>
 #include <weir/core/time.hpp>
 #include <weir/core/warning.hpp>

@@ -88,7 +88,8 @@
   entry(err_fs_cp_unknown, "ERR_FS_CP_UNKNOWN", "Cannot copy an unknown file type")                                    \
   entry(err_fs_eisdir, "ERR_FS_EISDIR", "Path is a directory")                                                         \
   entry(err_http_trailer_invalid, "ERR_HTTP_TRAILER_INVALID",                                                          \
-        "Trailers are invalid with this transfer encoding")
+        "Trailers are invalid with this transfer encoding")                                                            \
+  entry(err_encoding_not_supported, "ERR_ENCODING_NOT_SUPPORTED", "The encoding is not supported")
 // clang-format on
 
 namespace weir {
