@@ -11,7 +11,8 @@
 
 namespace weir::net::http {
 
-/// The methods that the parser takes: those of Node's `http.METHODS` for HTTP/1.1 (llhttp's HTTP_METHOD_MAP).
+/// The methods that the parser takes: those of Node's `http.METHODS` for HTTP/1.1 (llhttp's HTTP_METHOD_MAP, in its
+/// order), and QUERY, which Node has from version 22 on (draft-ietf-httpbis-safe-method-w-body).
 enum class method : std::uint8_t {
   delete_,
   get,
@@ -47,6 +48,7 @@ enum class method : std::uint8_t {
   link,
   unlink,
   source,
+  query,
 };
 
 /// The method as it stands in a request line, such as "GET".

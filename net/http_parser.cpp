@@ -312,9 +312,10 @@ event parser::refuse_head(std::string_view front) {
 
 bool parser::agrees_with_llhttp() const noexcept {
   const judgement other = llhttp_says();
+  const method shown = head_.method == method::query ? method::post : head_.method;
   return other.chunked == head_.chunked && other.has_content_length == head_.has_content_length &&
-         other.content_length == head_.content_length && other.method == static_cast<int>(head_.method) &&
-         other.major == 1 && other.minor == static_cast<int>(head_.version);
+         other.content_length == head_.content_length && other.method == static_cast<int>(shown) && other.major == 1 &&
+         other.minor == static_cast<int>(head_.version);
 }
 
 event parser::accept_head(bool endless) {

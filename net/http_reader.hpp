@@ -151,6 +151,7 @@ class message_reader {
   std::size_t feed_chunk_line(std::string_view piece);
   static extension after(extension now, char c);
   std::size_t execute(std::string_view input);
+  std::size_t execute_request(std::string_view input);
 
   alignas(8) std::byte llhttp_[112];  // llhttp_t, which the source checks
   limits limits_;
@@ -166,8 +167,9 @@ class message_reader {
   state state_ = state::head;
   state after_message_ = state::head;
   side side_;
-  extension extension_{};  // of the chunk line being read
-  std::uint8_t stop_ = 0;  // which callback made llhttp stop
+  extension extension_{};        // of the chunk line being read
+  std::uint8_t stop_ = 0;        // which callback made llhttp stop
+  std::uint8_t query_seen_ = 0;  // how much of "QUERY" the head begins with; all of it if llhttp is to see the rest
 };
 
 }  // namespace weir::net::http
