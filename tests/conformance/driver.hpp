@@ -98,6 +98,7 @@ void add_loop(operations& all);
 void add_fs(operations& all);
 void add_http(operations& all);
 void add_http_exchange(operations& all);
+void add_http_static(operations& all);
 void add_net(operations& all);
 void add_stream(operations& all);
 void add_watch(operations& all);

@@ -23,6 +23,7 @@ operations every_operation() {
   add_fs(all);
   add_http(all);
   add_http_exchange(all);
+  add_http_static(all);
   add_net(all);
   add_stream(all);
   add_watch(all);
