@@ -7,6 +7,7 @@
 #include <weir/core/utf8.hpp>
 
 #include <algorithm>
+#include <array>
 
 namespace weir {
 namespace {
@@ -52,7 +53,10 @@ std::size_t open_utf8(byte_span bytes) noexcept {
   return 0;
 }
 
-// UTF-16 of either order.
+bool is_high(char32_t unit) noexcept { return unit >= 0xd800 && unit <= 0xdbff; }
+bool is_low(char32_t unit) noexcept { return unit >= 0xdc00 && unit <= 0xdfff; }
+
+// UTF-16 of either order, whole units.
 struct utf16_view {
   byte_span bytes;
   bool big_endian;
@@ -61,10 +65,17 @@ struct utf16_view {
     const auto* from = raw(bytes) + at;
     return big_endian ? static_cast<char32_t>(from[0] << 8 | from[1]) : static_cast<char32_t>(from[1] << 8 | from[0]);
   }
-};
 
-bool is_high(char32_t unit) noexcept { return unit >= 0xd800 && unit <= 0xdbff; }
-bool is_low(char32_t unit) noexcept { return unit >= 0xdc00 && unit <= 0xdfff; }
+  // Whether each surrogate is one of a pair.
+  bool well_formed() const noexcept {
+    for (std::size_t at = 0; at < bytes.size(); at += 2) {
+      if ((unit(at) & 0xf800) != 0xd800) continue;
+      if (!is_high(unit(at)) || at + 2 == bytes.size() || !is_low(unit(at + 2))) return false;
+      at += 2;
+    }
+    return true;
+  }
+};
 
 }  // namespace
 
@@ -213,17 +224,21 @@ void text_decoder::put_kept_utf16(byte_span& bytes, std::string& out) {
   }
 }
 
+// Whole units; a pair is never cut.
 void text_decoder::put_whole_utf16(byte_span bytes, std::string& out) const {
   const utf16_view text{bytes, charset_->as == charset::form::utf16be};
-  for (std::size_t at = 0; at < bytes.size(); at += 2) {
-    const auto unit = text.unit(at);
-    if (!is_high(unit) || at + 2 == bytes.size() || !is_low(text.unit(at + 2))) {
-      const bool valid = !is_high(unit) && !is_low(unit);
-      put_character(valid ? unit : detail::replacement_character, valid, out);
-      continue;
+  if (options_.fatal && !text.well_formed()) refuse_data(charset_->name);
+  if (!text.big_endian) return append_text(out, bytes, encoding::utf16le);
+  std::array<std::byte, 1024> block;
+  for (std::size_t at = 0; at < bytes.size();) {
+    auto count = std::min(block.size(), bytes.size() - at);
+    if (at + count < bytes.size() && is_high(text.unit(at + count - 2))) count -= 2;
+    for (std::size_t i = 0; i < count; i += 2) {
+      block[i] = bytes[at + i + 1];
+      block[i + 1] = bytes[at + i];
     }
-    at += 2;
-    put_character(0x10000 + ((unit - 0xd800) << 10 | (text.unit(at) - 0xdc00)), true, out);
+    append_text(out, std::span(block).first(count), encoding::utf16le);
+    at += count;
   }
 }
 
@@ -234,11 +249,7 @@ void text_decoder::put_utf16(byte_span bytes, std::string& out) {
   const utf16_view text{bytes, charset_->as == charset::form::utf16be};
   if (bytes.size() >= 2 && is_high(text.unit(bytes.size() - open - 2))) open += 2;
   const auto whole = bytes.first(bytes.size() - open);
-  if (charset_->as == charset::form::utf16le && !options_.fatal) {
-    append_text(out, whole, encoding::utf16le);
-  } else {
-    put_whole_utf16(whole, out);
-  }
+  put_whole_utf16(whole, out);
   keep(bytes.last(open));
 }
 
@@ -248,10 +259,16 @@ void text_decoder::put_single_bytes(byte_span bytes, std::string& out) const {
     const auto plain = ascii_length(raw(bytes), bytes.size());
     out.append(reinterpret_cast<const char*>(bytes.data()), plain);
     bytes = bytes.subspan(plain);
-    for (; !bytes.empty() && *raw(bytes) >= 0x80; bytes = bytes.subspan(1)) {
-      const auto point = charset_->table->upper[*raw(bytes) - 0x80];
-      put_character(point, point != detail::single_byte_table::none, out);
+    std::array<char, 3 * 64> text;
+    char* end = text.data();
+    std::size_t count = 0;
+    for (; count < std::min<std::size_t>(64, bytes.size()) && raw(bytes)[count] >= 0x80; ++count) {
+      const auto point = charset_->table->upper[raw(bytes)[count] - 0x80];
+      if (options_.fatal && point == detail::single_byte_table::none) refuse_data(charset_->name);
+      end = detail::encode_utf8(point, end);
     }
+    out.append(text.data(), end);
+    bytes = bytes.subspan(count);
   }
 }
 

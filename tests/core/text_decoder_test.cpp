@@ -201,6 +201,36 @@ TEST(TextDecoder, gives_the_same_text_wherever_the_bytes_are_cut) {
   }
 }
 
+TEST(TextDecoder, reads_long_texts_with_pairs_at_every_place) {
+  for (std::size_t before = 500; before < 520; ++before) {
+    std::string big, little, text;
+    const auto add = [&](char high, char low) {
+      big += {high, low};
+      little += {low, high};
+    };
+    for (std::size_t i = 0; i < before; ++i) add(0, 'a');
+    text.assign(before, 'a');
+    for (int i = 0; i < 600; ++i) {
+      add('\xd8', '\x3d');
+      add('\xde', '\x00');
+      text += "\U0001f600";
+    }
+    ASSERT_EQ(decoded("utf-16be", big, {.fatal = true}), text) << before;
+    ASSERT_EQ(decoded("utf-16le", little, {.fatal = true}), text) << before;
+    add('\xd8', '\x3d');
+    add(0, 'z');
+    ASSERT_EQ(decoded("utf-16be", big), text + "\ufffdz") << before;
+  }
+}
+
+TEST(TextDecoder, reads_long_runs_of_bytes_above_ascii) {
+  for (std::size_t count : {63, 64, 65, 1000}) {
+    std::string text;
+    for (std::size_t i = 0; i < count; ++i) text += "€";
+    EXPECT_EQ(decoded("latin1", std::string(count, '\x80') + "z"), text + "z");
+  }
+}
+
 TEST(TextDecoder, agrees_with_the_encodings_of_buffers) {
   std::mt19937 random(7);
   constexpr std::string_view alphabet = "az\x80\xbf\xc2\xe0\xa0\xe2\x82\xed\xf0\x90\xf4\x8f\xff\xd8\xdc";
