@@ -4,19 +4,17 @@
 //
 // Stricter on purpose than llhttp, Node and their test cases:
 //
-//   input                                      they                    here                because
-//   HTTP/0.9, `GET /` without a version        take it                 505                 no server has needed it for
-//   decades RTSP/1.0, ICE/1.0 and their methods        take them               400                 not HTTP (RFC
-//   9112 2.3)
-//   `\n` or `\r` before a request line         skip it                 400                 RFC 9112 2.2 allows CRLF
-//   only two Hosts, or one that is no host          take them               400                 RFC 9112 3.2 user
-//   information in an absolute target     take it                 400                 RFC 9110 4.2.4 CONNECT without a
-//   port                     take it                 400                 RFC 9110 9.3.6 `Transfer-Encoding:` empty or
-//   `,chunked`   take it for none, all   400                 some read it the other way `Transfer-Encoding: gzip,
-//   chunked`         hand it on as it is     501                 RFC 9112 6.1 Transfer-Encoding in HTTP/1.0 obey it 400
-//   RFC 9112 6.1 a coding that is not chunked at the end    refuse it behind head   before the handler  nothing to be
-//   served `Connection: close`, then more input       an error                not read            the answer is on its
-//   way unknown version                            400                     505                 RFC 9110 15.6.6
+//   - HTTP/0.9, `GET /` without a version: 505, as no server has needed it for decades
+//   - RTSP/1.0, ICE/1.0 and their methods: 400, not HTTP (RFC 9112 2.3); an unknown version of HTTP: 505 (RFC 9110
+//     15.6.6), where Node says 400
+//   - LF or CR alone before a request line: 400; RFC 9112 2.2 allows CRLF only
+//   - two Hosts, or one that is no host: 400 (RFC 9112 3.2)
+//   - user information in an absolute target: 400 (RFC 9110 4.2.4); CONNECT without a port: 400 (RFC 9110 9.3.6)
+//   - an empty `Transfer-Encoding`, or `,chunked`: 400, as some read it the other way
+//   - `Transfer-Encoding: gzip, chunked`: 501 (RFC 9112 6.1), where Node hands the body on as it is
+//   - a coding that is not chunked at the end: 400 before the handler, not behind it
+//   - `Transfer-Encoding` in HTTP/1.0: 400 (RFC 9112 6.1)
+//   - input behind `Connection: close`: not read, as the answer is on its way
 //
 // parser_options::check_host and other_codings lift those that are about Host and codings.
 #include <weir/net/http_parser.hpp>
