@@ -283,10 +283,11 @@ struct client_error {
 };
 
 /// The least that a client has to move while it is waited for. In each stretch of `grace` so spent, `bytes_per_second`
-/// on average; time in which nobody waits for it does not count. 0 bytes or no grace: no floor.
+/// on average; time in which nobody waits for it does not count. 0 bytes or no grace: no floor. A stretch should
+/// outlast the pauses of a network that loses packets: TCP sends again after 0.2, 0.4, 0.8 ... seconds.
 struct rate_floor {
   std::uint64_t bytes_per_second = 240;
-  std::chrono::milliseconds grace = std::chrono::seconds(5);
+  std::chrono::milliseconds grace = std::chrono::seconds(15);
 };
 
 /// Limits are on by default; times and counts are Node's where Node has them. A time of zero is no limit.
@@ -300,7 +301,7 @@ struct server_options {
   rate_floor min_body_rate = {};
   /// For responses that wait for the client, above the high-water mark or in `send`: the handler is cancelled, the
   /// connection reset, after one stretch or two. Measured by what TCP acknowledges; not on Unix sockets.
-  rate_floor min_write_rate = {.bytes_per_second = 240, .grace = std::chrono::seconds(15)};
+  rate_floor min_write_rate = {};
   /// While a request is in progress, without a byte in or out (Node's `server.timeout`): the handler is cancelled and
   /// the connection closed, after one to two times that. Off by default, as there: handlers may wait for long.
   std::chrono::milliseconds idle_timeout = std::chrono::milliseconds(0);

@@ -58,7 +58,11 @@ void heal() { EXPECT_TRUE(run_command("nft flush chain inet t c")); }
 
 TEST(NetworkFaults, what_arrives_through_loss_is_whole) {
   in_own_network([] {
-    const server_process server;
+    server_setup setup;  // a client with bad luck is silent for long
+    setup.options.min_body_rate.grace = 100s;
+    setup.options.min_write_rate.grace = 100s;
+    setup.options.keep_alive_timeout = 100s;
+    const server_process server(std::move(setup));
     const auto before = server.settled();
     rule("numgen random mod 100 '<' 4 drop");
     std::vector<http_client> all;
