@@ -59,16 +59,13 @@ class parser : public message_reader {
   struct head_scan;
 
   event read_head(std::string_view& input);
-  event read_head_by_llhttp(std::string_view& input);
+  event read_head_slowly(std::string_view& input);
   event check_head(std::string_view raw);
-  bool check_start(std::string_view front);
-  event refuse_head(std::string_view front);
   bool agrees_with_llhttp() const noexcept;
   event accept_head(bool endless);
 
   request_head head_;
   std::size_t max_target_;
-  std::size_t looked_at_ = 0;  // bytes of the head in which the end of its first line is not to be looked for again
   bool require_host_;
   bool plain_heads_;
   bool check_host_;

@@ -107,6 +107,13 @@ class message_reader {
   /// mostly with the byte that is refused.
   fed feed_head(std::string_view& input, std::string_view& whole);
 
+  /// Reads on in a head with llhttp, which judges every byte, and lets the scanner say what is wrong where it is more
+  /// exact. A bad first line is refused before the rest has come. In net/http_scan.hpp.
+  /// @param line  reads the first line: fault(Scan&)
+  /// @param check judges the whole head once llhttp has accepted it: event(std::string_view)
+  template <class Scan, class Line, class Check>
+  event read_head_by_llhttp(std::string_view& input, header_list& headers, Line line, Check check);
+
   judgement llhttp_says() const noexcept;
 
   /// What follows the head that was just accepted: no body, one of `length` bytes, chunks, all until the end, or a
@@ -131,6 +138,11 @@ class message_reader {
  private:
   enum class extension : std::uint8_t;
   struct llhttp_glue;
+
+  template <class Scan, class Line>
+  bool check_start(std::string_view front, Line line);
+  template <class Scan, class Line>
+  event refuse_head(std::string_view front, header_list& headers, Line line);
 
   event start_body(state body, state then) {
     trailers_.clear();
@@ -163,6 +175,7 @@ class message_reader {
   std::uint64_t body_left_ = 0;  // of a sized body or of the current chunk
   std::uint64_t body_seen_ = 0;  // of a body whose length is not known
   std::size_t seen_ = 0;         // bytes of the head, chunk line or trailers before this call
+  std::size_t looked_at_ = 0;    // of the head in which the end of its first line is not to be looked for again
   std::size_t extension_bytes_ = 0;
   state state_ = state::head;
   state after_message_ = state::head;

@@ -88,12 +88,12 @@ event response_parser::next(std::string_view& input) {
 }
 
 event response_parser::read_head(std::string_view& input) {
-  if (seen() != 0 || !plain_heads_) return read_head_by_llhttp(input);
+  if (seen() != 0 || !plain_heads_) return read_head_slowly(input);
   head_scan s{{input.data(), input.data() + std::min(input.size(), most().max_head)}};
   const bool taken = s.status_line(head_) == fault::none && s.plain &&
                      s.lines(head_.headers, most().max_headers) == fault::none && s.interpret(head_) == fault::none &&
                      s.plain;
-  if (!taken) return read_head_by_llhttp(input);
+  if (!taken) return read_head_slowly(input);
   const auto size = static_cast<std::size_t>(s.at - s.begin);
   head_.raw = {head_.raw.data(), size};
   input.remove_prefix(size);
@@ -101,30 +101,10 @@ event response_parser::read_head(std::string_view& input) {
   return accept_head();
 }
 
-event response_parser::read_head_by_llhttp(std::string_view& input) {
-  if (seen() == 0) looked_at_ = 0;
-  std::string_view whole;
-  switch (feed_head(input, whole)) {
-    case fed::partly: return check_start(whole) ? event::need_more : event::error;
-    case fed::too_large: return check_start(whole) ? fail(fault::head_size) : event::error;
-    case fed::refused: return refuse_head(whole);
-    case fed::wholly: break;
-  }
-  return check_head(whole);
-}
-
-// llhttp has accepted these bytes as the front of a head: a bad first line is refused before the rest comes.
-bool response_parser::check_start(std::string_view front) {
-  if (front.find('\n', looked_at_) == std::string_view::npos) {
-    looked_at_ = std::max(looked_at_, front.size());
-    return true;
-  }
-  head_scan s{{front.data(), front.data() + front.size()}};
-  const fault why = s.status_line(head_);
-  if (why == fault::incomplete) return true;
-  looked_at_ = std::string_view::npos;
-  if (why != fault::none) fail(why);
-  return why == fault::none;
+event response_parser::read_head_slowly(std::string_view& input) {
+  const auto first_line = [this](head_scan& s) { return s.status_line(head_); };
+  return read_head_by_llhttp<head_scan>(input, head_.headers, first_line,
+                                        [this](std::string_view whole) { return check_head(whole); });
 }
 
 // llhttp has accepted these bytes as a head; now the scanner must, and see the same framing.
@@ -138,19 +118,6 @@ event response_parser::check_head(std::string_view raw) {
   if (!agrees_with_llhttp()) return fail(fault::two_readings);
   decide_framing(s.coded);
   return accept_head();
-}
-
-// llhttp has refused the last of these bytes. In the first line that is the last word; behind it, llhttp may have
-// passed over something worse, and the scanner is more exact.
-event response_parser::refuse_head(std::string_view front) {
-  head_scan s{{front.data(), front.data() + front.size()}};
-  fault why = s.status_line(head_);
-  if (front.find('\n') == std::string_view::npos && why != fault::version_cr) return fail_by_llhttp();
-  if (why == fault::none) {
-    why = s.lines(head_.headers, most().max_headers);
-    if (why == fault::none || why == fault::incomplete) why = s.first_fault(head_.headers);
-  }
-  return why == fault::none || why == fault::incomplete ? fail_by_llhttp() : fail(why);
 }
 
 bool response_parser::agrees_with_llhttp() const noexcept {

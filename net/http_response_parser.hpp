@@ -77,16 +77,13 @@ class response_parser : public message_reader {
   struct head_scan;
 
   event read_head(std::string_view& input);
-  event read_head_by_llhttp(std::string_view& input);
+  event read_head_slowly(std::string_view& input);
   event check_head(std::string_view raw);
-  bool check_start(std::string_view front);
-  event refuse_head(std::string_view front);
   bool agrees_with_llhttp() const noexcept;
   void decide_framing(bool coded) noexcept;
   event accept_head();
 
   received_head head_;
-  std::size_t looked_at_ = 0;  // bytes of the head in which the end of its first line is not to be looked for again
   method request_ = method::get;
   bool plain_heads_;
 };

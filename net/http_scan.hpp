@@ -2,6 +2,7 @@
 // CR or LF; and what the field lines say about a message. Private to net. Reads no byte outside [begin, end).
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include <weir/net/http_chars.hpp>
@@ -96,5 +97,47 @@ struct message_reader::scan {
   /// What is wrong with the framing in the lines of a head that may have more of them.
   fault first_fault(const header_list& list);
 };
+
+template <class Scan, class Line, class Check>
+event message_reader::read_head_by_llhttp(std::string_view& input, header_list& headers, Line line, Check check) {
+  if (seen() == 0) looked_at_ = 0;
+  std::string_view whole;
+  switch (feed_head(input, whole)) {
+    case fed::partly: return check_start<Scan>(whole, line) ? event::need_more : event::error;
+    case fed::too_large: return check_start<Scan>(whole, line) ? fail(fault::head_size) : event::error;
+    case fed::refused: return refuse_head<Scan>(whole, headers, line);
+    case fed::wholly: break;
+  }
+  return check(whole);
+}
+
+// llhttp has accepted these bytes as the front of a head.
+template <class Scan, class Line>
+bool message_reader::check_start(std::string_view front, Line line) {
+  if (front.find('\n', looked_at_) == std::string_view::npos) {
+    looked_at_ = std::max(looked_at_, front.size());
+    return true;
+  }
+  Scan s{{front.data(), front.data() + front.size()}};
+  const fault why = line(s);
+  if (why == fault::incomplete) return true;
+  looked_at_ = std::string_view::npos;
+  if (why != fault::none) fail(why);
+  return why == fault::none;
+}
+
+// llhttp has refused the last of these bytes. In the first line that is the last word; behind it, llhttp may have
+// passed over something worse, and the scanner is more exact.
+template <class Scan, class Line>
+event message_reader::refuse_head(std::string_view front, header_list& headers, Line line) {
+  Scan s{{front.data(), front.data() + front.size()}};
+  fault why = line(s);
+  if (front.find('\n') == std::string_view::npos && why != fault::version_cr) return fail_by_llhttp();
+  if (why == fault::none) {
+    why = s.lines(headers, most().max_headers);
+    if (why == fault::none || why == fault::incomplete) why = s.first_fault(headers);
+  }
+  return why == fault::none || why == fault::incomplete ? fail_by_llhttp() : fail(why);
+}
 
 }  // namespace weir::net::http
