@@ -18,6 +18,8 @@ namespace {
 enum frame_type : std::uint8_t { data = 0, end_of_stream = 1, reset = 2, window_update = 3 };
 
 constexpr std::size_t header_size = 9;
+/// Payloads below this are joined and copied out of what was received: a slice of one byte would hold on to all of it.
+constexpr std::size_t small_payload = 1024;
 
 struct frame {
   std::uint32_t stream = 0;
@@ -356,9 +358,19 @@ class multiplex_state {
         std::rethrow_exception(violation("more data than allowed"));
       }
       to->allowance -= part.size();
-      to->received.push_back(std::move(part));
+      queue_up(to->received, std::move(part));
     }
     to->readable.set();
+  }
+
+  static void queue_up(chunk_ring<buffer>& queue, buffer part) {
+    if (part.size() >= small_payload) return queue.push_back(std::move(part));
+    if (!queue.empty() && queue[queue.size() - 1].size() + part.size() <= small_payload) {
+      auto& last = queue[queue.size() - 1];
+      last = buffer::concat({last, part});
+    } else {
+      queue.push_back(buffer::copy_of(part.bytes()));
+    }
   }
 
   static void take_window(channel& to, std::uint32_t bytes) {
@@ -386,19 +398,25 @@ class multiplex_state {
       }
       if (!opens || !theirs || id <= last_theirs_ || error_) return nullptr;
       last_theirs_ = id;
-      if (channels_.size() < options_.max_streams) {
+      if (has_room_for_streams()) {
         made = std::make_shared<channel>(id, options_.window);
         channels_.emplace(id, made);
       }
     }
+    // Who opens streams but does not take what is said about them is not to make that pile up.
+    if (frames_.queue.length() > 4 * frames_.queue.high_water_mark())
+      std::rethrow_exception(violation("too many streams"));
     if (made) {
       arrivals_.queue.push_nowait(made);
     } else {
-      if (frames_.queue.length() > 4 * frames_.queue.high_water_mark())
-        std::rethrow_exception(violation("too many streams"));
       frames_.queue.push_nowait(frame{id, reset, {}});
     }
     return made;
+  }
+
+  // Streams that were reset before anybody accepted them are open no more, but they wait as long. Under the lock.
+  bool has_room_for_streams() const noexcept {
+    return channels_.size() < options_.max_streams && arrivals_.queue.length() < options_.max_streams;
   }
 
   const multiplex_options options_;

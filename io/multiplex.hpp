@@ -31,8 +31,8 @@ struct multiplex_options {
   std::uint32_t window = 256 * 1024;
   /// Payload of a data frame: what is sent at most, and what is taken. The same on both sides, or more here.
   std::uint32_t max_frame = 16 * 1024;
-  /// Streams that are open at a time; what the other side opens beyond that is reset. Memory is bounded by this times
-  /// the window.
+  /// Streams that are open at a time, and that wait to be accepted; what the other side opens beyond that is reset.
+  /// Memory is bounded by this times the window.
   std::size_t max_streams = 256;
 };
 

@@ -250,6 +250,74 @@ TEST(Multiplex, fails_when_the_other_side_does_what_it_must_not) {
   EXPECT_EQ(verdict_on({0, 0, 0, 1, 0, 0, 0, 0, 2, 'x'}), "ERR_STREAM_PREMATURE_CLOSE");  // and in the payload
 }
 
+std::string frame_of(std::uint32_t stream, char type, std::string_view payload) {
+  auto header = buffer::alloc(9);
+  header.write_u32_be(stream, 0);
+  header.write_u8(type, 4);
+  header.write_u32_be(static_cast<std::int64_t>(payload.size()), 5);
+  return std::string(header.text()).append(payload);
+}
+
+TEST(Multiplex, joins_payloads_of_a_byte) {
+  run_with(1, with_scope([](scope& s) -> task<> {
+             wire over;
+             auto second = second_side(s, over);
+             std::string wanted;
+             for (int i = 0; i < 3000; ++i) {
+               wanted += static_cast<char>('a' + i % 26);
+               co_await over.there.write(buffer::from(frame_of(1, 0, wanted.substr(wanted.size() - 1))));
+             }
+             co_await over.there.write(buffer::from(frame_of(1, 1, {})));
+             auto stream = co_await second.accept();
+             std::string got;
+             std::size_t chunks = 0;
+             for (; auto chunk = co_await stream->next(); ++chunks) got += chunk->text();
+             EXPECT_EQ(got, wanted);
+             EXPECT_LT(chunks, 10U);
+             s.cancel();
+           }));
+}
+
+TEST(Multiplex, keeps_no_more_streams_for_being_reset_at_once) {
+  run_with(1, with_scope([](scope& s) -> task<> {
+             wire over;
+             auto second = second_side(s, over, {.max_streams = 4});
+             for (std::uint32_t id = 1; id < 100; id += 2) {
+               co_await over.there.write(buffer::from(frame_of(id, 0, "x") + frame_of(id, 2, {})));
+             }
+             co_await over.there.end();
+             std::size_t accepted = 0;
+             while (co_await second.accept()) ++accepted;
+             EXPECT_EQ(accepted, 4U);
+             EXPECT_EQ(second.open_streams(), 0U);
+             s.cancel();
+           }));
+}
+
+TEST(Multiplex, gives_up_on_one_that_opens_streams_and_does_not_listen) {
+  run_with(1, with_scope([](scope& s) -> task<> {
+             wire over;  // of which nobody reads what comes back
+             auto second = second_side(s, over);
+             std::string why;
+             auto dropping = s.spawn_local(
+                 [](multiplexer& side, std::string& said) -> task<> {
+                   auto next = co_await attempt(side.accept());
+                   while (next && *next) next = co_await attempt(side.accept());  // destroyed, and so reset
+                   said = verdict(next);
+                 },
+                 std::ref(second), std::ref(why));
+             std::uint32_t opened = 0;
+             auto flood = [&]() -> task<> {
+               for (;; ++opened) co_await over.there.write(buffer::from(frame_of(2 * opened + 1, 0, "x")));
+             };
+             EXPECT_FALSE(co_await attempt(flood()));
+             co_await std::move(dropping);
+             EXPECT_EQ(why, "ERR_INVALID_STATE");
+             EXPECT_LT(opened, 100'000U);
+             s.cancel();
+           }));
+}
+
 TEST(Multiplex, refuses_windows_and_frames_of_nothing) {
   run_with(1, with_scope([](scope& s) -> task<> {
              wire over;
