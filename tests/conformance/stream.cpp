@@ -4,6 +4,7 @@
 #include <weir/core/abort.hpp>
 #include <weir/core/combine.hpp>
 #include <weir/core/event.hpp>
+#include <weir/io/ahead.hpp>
 #include <weir/io/pipeline.hpp>
 #include <weir/io/stream.hpp>
 
@@ -102,7 +103,7 @@ class pipeline_script {
       s.spawn_local([](pipeline_script& self, const json& given,
                        abort_controller& by) -> task<> { co_await self.interfere(given, by); },
                     std::ref(*this), std::cref(how), std::ref(cutter));
-      auto outcome = co_await attempt(start({.signal = cutter.signal()}));
+      auto outcome = co_await attempt(start(s, {.signal = cutter.signal()}));
       if (!outcome) failed = outcome.failure().exception();
       s.cancel();
     });
@@ -110,14 +111,22 @@ class pipeline_script {
   }
 
  private:
-  task<> start(io::pipeline_options options) {
+  /// What Node queues in front of a stage that is busy.
+  auto room(scope& within, std::size_t stage) {
+    return io::ahead(within, {.high_water_mark = marks_of(spec_[stage]).high_water_mark});
+  }
+
+  task<> start(scope& s, const io::pipeline_options& options) {
     auto& t = transforms_;
+    const auto from = [&](auto&&... more) {
+      return io::pipeline(options, source_, room(s, 1), std::forward<decltype(more)>(more)...);
+    };
     switch (t.size()) {
-      case 0: return io::pipeline(options, source_, sink_);
-      case 1: return io::pipeline(options, source_, t[0], sink_);
-      case 2: return io::pipeline(options, source_, t[0], t[1], sink_);
-      case 3: return io::pipeline(options, source_, t[0], t[1], t[2], sink_);
-      default: return io::pipeline(options, source_, t[0], t[1], t[2], t[3], sink_);
+      case 0: return from(sink_);
+      case 1: return from(t[0], room(s, 2), sink_);
+      case 2: return from(t[0], room(s, 2), t[1], room(s, 3), sink_);
+      case 3: return from(t[0], room(s, 2), t[1], room(s, 3), t[2], room(s, 4), sink_);
+      default: return from(t[0], room(s, 2), t[1], room(s, 3), t[2], room(s, 4), t[3], room(s, 5), sink_);
     }
   }
 
