@@ -8,6 +8,8 @@
 
 #include <tests/support/run.hpp>
 
+#include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <exception>
@@ -173,8 +175,14 @@ class http_client {
   void set(int level, int name, int value) { check(::setsockopt(fd_, level, name, &value, sizeof value), "option"); }
 
   bool wait_for(short what, std::chrono::milliseconds time) {
+    using clock = std::chrono::steady_clock;
+    const auto until = clock::now() + time;
     pollfd one = {.fd = fd_, .events = what, .revents = 0};
-    return ::poll(&one, 1, static_cast<int>(time.count())) > 0;
+    for (;;) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now());
+      const int ready = ::poll(&one, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+      if (ready >= 0 || errno != EINTR) return ready > 0;
+    }
   }
 
   std::string take(std::size_t count) {
