@@ -184,7 +184,8 @@ unsigned blocking_pool::bearable() const noexcept { return std::clamp(std::max(f
 
 bool blocking_pool::lacks_thread() const noexcept {
   if (head_ == nullptr) return false;
-  return busy_ + called_ < wanted() || (!watched_ && called_ == 0 && telling_ == 0);
+  const unsigned expected = called_ + coming_;
+  return busy_ + expected < wanted() || (!watched_ && expected == 0 && telling_ == 0);
 }
 
 // Under the lock. An idle thread is to be notified; a new one comes by itself.
@@ -195,14 +196,14 @@ blocking_pool::call blocking_pool::call_thread() noexcept {
   }
   if (alive_ == limit_) return call::none;
   if (!add_thread()) return call::failed;
-  ++called_;
+  ++coming_;
   return call::none;
 }
 
 void blocking_pool::serve(unsigned number) {
   pthread_setname_np(pthread_self(), ("weir-block-" + std::to_string(number)).c_str());
   auto lock = locked();
-  --called_;
+  --coming_;
   for (;;) {
     if (head_ != nullptr && (busy_ < wanted() || alive_ == 1)) {
       work(lock);
@@ -220,7 +221,7 @@ void blocking_pool::serve(unsigned number) {
 bool blocking_pool::wait_idle(lock_type& lock) noexcept {
   if (stopping_) return false;
   ++idle_;
-  const bool woken = wake_.wait_for(lock, idle_limit) == std::cv_status::no_timeout;
+  const bool woken = wake_.wait_for(lock, idle_limit);
   --idle_;
   if (called_ > 0) {
     --called_;
@@ -335,6 +336,9 @@ void blocking_pool::watch(lock_type& lock) noexcept {
     break;
   }
   watched_ = false;
+  if (finished_ == nullptr) return;  // else held back for a tick that does not come
+  tell_all(lock);
+  lock = locked();
 }
 
 blocking_job* blocking_pool::take() noexcept {

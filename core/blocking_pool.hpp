@@ -7,9 +7,9 @@
 #pragma once
 
 #include <weir/core/blocking.hpp>
+#include <weir/core/condition.hpp>
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <thread>
@@ -62,8 +62,8 @@ class blocking_pool {
   const unsigned few_;
   const std::size_t queue_limit_;
   mutable std::mutex mutex_;
-  std::condition_variable wake_;  // those who have nothing to do
-  std::condition_variable tick_;  // the watcher, at the end
+  condition wake_;  // those who have nothing to do
+  condition tick_;  // the watcher, at the end
   blocking_job* head_ = nullptr;
   blocking_job* tail_ = nullptr;
   std::size_t queued_ = 0;
@@ -73,7 +73,8 @@ class blocking_pool {
   unsigned untold_ = 0;
   clock::time_point first_untold_;
   unsigned idle_ = 0;
-  unsigned called_ = 0;  // idle or new, and on the way to the queue
+  unsigned called_ = 0;  // of those, on the way to the queue
+  unsigned coming_ = 0;  // new, and on the way there
   unsigned busy_ = 0;
   unsigned telling_ = 0;  // of those, between their last function and the queue
   unsigned more_ = 0;     // threads beyond the few, because those do not get on
