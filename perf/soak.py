@@ -336,7 +336,8 @@ class Samples:
 
     def growth(self):
         """Why memory counts as growing, or nothing: after a fifth of the time to warm up, the least of each quarter of
-        the rest is above the one before, and the last more than 5 % and 4 MiB above the first."""
+        the rest is above the one before, the last more than 5 % and 4 MiB above the first, and the last step more than
+        half of the first: what an allocator or a sanitizer collects levels off, a leak does not."""
         memory = [value for _, value in self.series("(resident MiB)")]
         memory = memory[len(memory) // 5:]
         if len(memory) < 20:
@@ -344,7 +345,8 @@ class Samples:
         quarter = len(memory) // 4
         floors = [min(memory[i * quarter:(i + 1) * quarter]) for i in range(4)]
         steady = all(a < b for a, b in zip(floors, floors[1:]))
-        if steady and floors[3] > floors[0] * 1.05 and floors[3] > floors[0] + 4:
+        levels_off = floors[3] - floors[2] < (floors[1] - floors[0]) / 2
+        if steady and not levels_off and floors[3] > floors[0] * 1.05 and floors[3] > floors[0] + 4:
             return "memory keeps growing: " + ", ".join(f"{floor:.1f}" for floor in floors) + " MiB"
         return None
 
