@@ -19,6 +19,12 @@ const char* name_of(family of) noexcept { return of == family::ipv4 ? "IPv4 " : 
 
 address address_of(std::string_view text) { return address::ip(text, 0).value(); }
 
+// Without its interface, which rules do not look at.
+std::string host_of(const address& ip) {
+  auto host = ip.host();
+  return host.substr(0, host.find('%'));
+}
+
 }  // namespace
 
 block_list::octets block_list::octets_of(const address& ip) {
@@ -60,23 +66,23 @@ void block_list::insert(const interval& added, bool for_ipv4) {
 void block_list::add(const address& ip) {
   auto only = octets_of(ip);
   insert({only, only}, true);
-  rules_.push_back(std::string("Address: ") + name_of(ip.family()) + ip.host());
+  rules_.push_back(std::string("Address: ") + name_of(ip.family()) + host_of(ip));
 }
 
 void block_list::add_range(const address& first, const address& last) {
   interval all = {octets_of(first), octets_of(last)};
   if (first.family() != last.family() || all.last < all.first) {
-    throw error(errc::err_invalid_arg_value, "The range " + first.host() + "-" + last.host() + " holds no address");
+    throw error(errc::err_invalid_arg_value, "The range " + host_of(first) + "-" + host_of(last) + " holds no address");
   }
   insert(all, is_mapped(all.first) && is_mapped(all.last));
-  rules_.push_back(std::string("Range: ") + name_of(first.family()) + first.host() + "-" + last.host());
+  rules_.push_back(std::string("Range: ") + name_of(first.family()) + host_of(first) + "-" + host_of(last));
 }
 
 void block_list::add_subnet(const address& network, unsigned prefix) {
   const bool ipv4 = network.family() == family::ipv4;
   interval all = {octets_of(network), octets_of(network)};
   if (prefix > (ipv4 ? 32U : 128U)) {
-    throw error(errc::err_out_of_range, "The prefix of " + network.host() +
+    throw error(errc::err_out_of_range, "The prefix of " + host_of(network) +
                                             " is out of range: it must be >= 0 and <= " + (ipv4 ? "32" : "128") +
                                             ". Received " + std::to_string(prefix));
   }
@@ -87,7 +93,8 @@ void block_list::add_subnet(const address& network, unsigned prefix) {
     all.last[bit / 8] = static_cast<std::uint8_t>(all.last[bit / 8] | mask);
   }
   insert(all, true);
-  rules_.push_back(std::string("Subnet: ") + name_of(network.family()) + network.host() + "/" + std::to_string(prefix));
+  rules_.push_back(std::string("Subnet: ") + name_of(network.family()) + host_of(network) + "/" +
+                   std::to_string(prefix));
 }
 
 void block_list::add(std::string_view rule) {

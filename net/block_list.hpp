@@ -19,6 +19,7 @@ namespace weir::net {
 ///
 /// A rule of IPv4 holds for `::ffff:a.b.c.d` too, and a rule of such addresses for IPv4. A range of other IPv6
 /// addresses holds no IPv4 address, although `::/0` as a subnet holds all: Node's rules.
+/// The interface of a link-local address (`fe80::1%eth0`) plays no part.
 /// A value. Asking is for any number of threads at once, changing for one at a time and nobody who asks.
 class block_list {
  public:

@@ -188,9 +188,9 @@ class state_reader {
       job.enabled = number(value("enabled")) != 0;
       job.next = moment(value("next"));
       job.last = moment(value("last"));
-      job.runs = static_cast<std::uint64_t>(number(value("runs")));
-      job.succeeded = static_cast<std::uint64_t>(number(value("succeeded")));
-      job.failed = static_cast<std::uint64_t>(number(value("failed")));
+      job.runs = count(value("runs"));
+      job.succeeded = count(value("succeeded"));
+      job.failed = count(value("failed"));
       if (!words_.empty()) fail("has more than it should");
       if (!all.emplace(std::move(name), std::move(job)).second) fail("names a job for the second time");
     }
@@ -226,6 +226,11 @@ class state_reader {
       fail("has a number that is none");
     }
     return value;
+  }
+  std::uint64_t count(std::string_view text) const {
+    auto value = number(text);
+    if (value < 0) fail("has a count below zero");
+    return static_cast<std::uint64_t>(value);
   }
   std::optional<wall_time> moment(std::string_view text) const {
     if (text == "-") return std::nullopt;

@@ -86,6 +86,13 @@ TEST(BlockList, holds_nothing_that_is_no_ip_address) {
 
 TEST(BlockList, ignores_ports) { EXPECT_TRUE(of({"1.2.3.4"}).contains(address::parse("1.2.3.4:80"))); }
 
+TEST(BlockList, ignores_interfaces) {
+  auto list = of({"fe80::1%lo", "fe80::8%1-fe80::9%lo"});
+  EXPECT_TRUE(list.contains(ip("fe80::1")));
+  EXPECT_TRUE(list.contains(ip("fe80::9%1")));
+  EXPECT_EQ(list.rules(), (std::vector<std::string>{"Address: IPv6 fe80::1", "Range: IPv6 fe80::8-fe80::9"}));
+}
+
 TEST(BlockList, tells_its_rules_as_node_does) {
   auto list = of({"1.1.1.1", "1.1.1.1-2.2.2.2", "fe80::/10"});
   EXPECT_EQ(list.rules(), (std::vector<std::string>{"Address: IPv4 1.1.1.1", "Range: IPv4 1.1.1.1-2.2.2.2",

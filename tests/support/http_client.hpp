@@ -59,7 +59,8 @@ class http_client {
     check(fd_, "socket");
     if (receive_buffer != 0) set(SOL_SOCKET, SO_RCVBUF, receive_buffer);
     if (where.is_ip()) set(IPPROTO_TCP, TCP_NODELAY, 1);
-    check(::connect(fd_, where.data(), where.size()), "connect");
+    const bool begun = ::connect(fd_, where.data(), where.size()) == 0 || errno == EINTR;  // goes on by itself then
+    check(begun && wait_for(POLLOUT, limit) ? 0 : -1, "connect");
   }
   http_client(http_client&& other) noexcept : fd_(std::exchange(other.fd_, -1)), seen_(std::move(other.seen_)) {}
   http_client& operator=(http_client&& other) noexcept {

@@ -537,6 +537,7 @@ TEST(Scheduler, refuses_a_state_that_is_none_and_names_the_line) {
           std::string("weir-schedule 1\njob=a\n"), "weir-schedule 1\n" + good.substr(0, good.size() - 1) + " x=1\n",
           std::string("weir-schedule 1\njob=%4 schedule=x enabled=1 next=- last=- runs=1 succeeded=1 failed=0\n"),
           std::string("weir-schedule 1\njob=a schedule=x enabled=1 next=1e9 last=- runs=1 succeeded=1 failed=0\n"),
+          std::string("weir-schedule 1\njob=a schedule=x enabled=1 next=- last=- runs=1 succeeded=-1 failed=0\n"),
           std::string("weir-schedule 1\njob=a schedule=x enabled=1 next=99999999999999999999 last=- runs=1 succeeded=1 "
                       "failed=0\n")}) {
       auto store = std::make_shared<memory_store>();
