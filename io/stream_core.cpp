@@ -41,7 +41,7 @@ std::exception_ptr stream_core::errored() const noexcept {
 
 std::size_t stream_core::length() const noexcept {
   spin_guard guard(lock_);
-  return is_closed() ? 0 : length_;  // what is dropped may have to wait for an operation to end
+  return length_;
 }
 
 void stream_core::watch(std::shared_ptr<watcher> by) noexcept {
