@@ -81,8 +81,8 @@ void wake_all(waiter_list released) noexcept;
 /// A flag that any number of tasks can wait for. Stays set until `reset`.
 ///
 /// `co_await e.wait()` completes at once if the flag is set, else when it is next set, in order of arrival.
-/// Cancelling a waiter takes it out of the queue. `set` and `reset` may be called from any thread. The event
-/// must outlive its waiters.
+/// Cancelling a waiter takes it out of the queue. `set` and `reset` may be called from any thread: who resets it, looks
+/// at what it stands for and then waits misses nothing. The event must outlive its waiters.
 class event {
  public:
   event() = default;
@@ -90,7 +90,8 @@ class event {
   event& operator=(const event&) = delete;
 
   void set() noexcept;
-  void reset() noexcept { set_.store(false, std::memory_order_release); }
+  /// What came before a `set` that it takes back is seen behind it: a plain store could pass over both.
+  void reset() noexcept { set_.exchange(false, std::memory_order_acq_rel); }
   bool is_set() const noexcept { return set_.load(std::memory_order_acquire); }
 
   class [[nodiscard]] awaiter : private detail::wait {

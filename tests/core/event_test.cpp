@@ -117,6 +117,27 @@ TEST(Event, may_be_set_by_a_foreign_thread) {
 }
 
 // The set makes the run end while the foreign thread is still on its way out of it.
+TEST(Event, that_is_reset_before_a_look_at_what_it_stands_for_misses_nothing) {
+  const int last = rounds(100'000);
+  std::atomic<int> told = 0, seen = 0;
+  event changed;
+  std::thread teller([&] {
+    for (int i = 1; i <= last; ++i) {
+      told = i;
+      changed.set();
+      while (seen != i) detail::cpu_relax();
+    }
+  });
+  run_with(1, [&]() -> task<> {
+    while (seen != last) {
+      changed.reset();
+      if (told == seen) co_await timeout(20s, changed.wait());
+      seen = told.load();
+    }
+  }());
+  teller.join();
+}
+
 TEST(Event, may_be_the_last_thing_a_runtime_waits_for) {
   for (unsigned workers : {1U, 2U}) {
     for (std::size_t i = 0; i < rounds(300); ++i) {
