@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <limits>
 #include <utility>
 
@@ -38,40 +39,41 @@ std::span<iovec> take(std::array<iovec, most_pieces>& entries, std::span<const s
   return std::span(entries).first(count);
 }
 
-constexpr off_t no_position = -1;
-
-off_t position_of(int fd) noexcept { return ::lseek(fd, 0, SEEK_CUR); }
-
-// A file's position stays where it was when io_uring has written a part and then fails (seen with Linux 6.18), so that
-// the rest would overwrite that part.
-void move_after_short_write(int fd, off_t began, std::size_t done) noexcept {
-  if (began == no_position || (::fcntl(fd, F_GETFL) & O_APPEND) != 0) return;
-  ::lseek(fd, began + static_cast<off_t>(done), SEEK_SET);
-}
-
 }  // namespace
 
 file_operation::file_operation(const file& of, opcode what, void* data, std::size_t size,
                                io::operation_label label) noexcept
-    : count_operation(what, of.descriptor(), data, size, 0, label), of_(&of) {
-  if (auto position = of.position()) offset = *position;
+    : count_operation(what, of.descriptor(), data, size, 0, label), of_(&of) {}
+
+// Only where it starts: until then `at` may say that the file's position is none of its business, and then other
+// threads may be reading and writing too.
+void file_operation::place() noexcept {
+  if (of_ == nullptr) return;
+  if (auto position = of_->position()) offset = *position;
 }
 
 result<std::size_t> file_operation::counted(result<std::size_t> bytes) const noexcept {
-  if (of_ != nullptr && bytes) of_->position_ += *bytes;
+  if (of_ != nullptr && bytes && of_->kept_by() == file::positions::own) of_->position_ += *bytes;
   return bytes;
 }
 
 // The system moves no position for what io_uring completes later (O_DIRECT, some of FUSE): so this is ours to keep.
 std::optional<std::uint64_t> file::position() const noexcept {
-  if (positions_ == positions::unknown) {
-    const auto found = ::lseek(fd_.get(), 0, SEEK_CUR);
-    const bool appends = (::fcntl(fd_.get(), F_GETFL) & O_APPEND) != 0;
-    positions_ = found < 0 || appends ? positions::of_system : positions::own;
-    if (found >= 0) position_ = static_cast<std::uint64_t>(found);
-  }
-  if (positions_ == positions::of_system) return std::nullopt;
+  if (kept_by() == positions::of_system) return std::nullopt;
   return position_;
+}
+
+// Asked for by all who append to one file at once: they find the same, and then position_ is nobody's.
+file::positions file::kept_by() const noexcept {
+  const std::atomic_ref kept(positions_);
+  auto found = kept.load(std::memory_order_relaxed);
+  if (found != positions::unknown) return found;
+  const auto begin = ::lseek(fd_.get(), 0, SEEK_CUR);
+  const bool appends = (::fcntl(fd_.get(), F_GETFL) & O_APPEND) != 0;
+  found = begin < 0 || appends ? positions::of_system : positions::own;
+  if (found == positions::own) position_ = static_cast<std::uint64_t>(begin);
+  kept.store(found, std::memory_order_relaxed);
+  return found;
 }
 
 void file::seek(std::uint64_t to) noexcept {
@@ -124,11 +126,9 @@ task<std::size_t> file::read_full(std::span<std::byte> into, std::optional<std::
 }
 
 task<void> file::write(std::span<const std::byte> from, std::optional<std::uint64_t> position) const {
-  const auto began = position ? no_position : position_of(fd_.get());
   std::size_t done = 0;
   while (done < from.size()) {
     done += co_await part(write_some(from.subspan(done)), position, done);
-    if (done < from.size()) move_after_short_write(fd_.get(), began, done);
   }
 }
 
@@ -147,14 +147,12 @@ task<void> file::write_pieces(std::span<const std::span<const std::byte>> from,
                               std::optional<std::uint64_t> position) const {
   std::array<iovec, most_pieces> entries;  // NOLINT: filled as far as it is used
   std::size_t done = 0;
-  const auto began = position ? no_position : position_of(fd_.get());
   auto left = take(entries, from);
   while (!left.empty()) {
     auto written = co_await part({*this, opcode::writev, left.data(), left.size(), {"write", path_}}, position, done);
     done += written;
     left = detail::after(left, written);
     if (left.empty()) left = take(entries, from);
-    if (!left.empty()) move_after_short_write(fd_.get(), began, done);
   }
 }
 

@@ -80,23 +80,31 @@ class [[nodiscard]] file_operation : public io::count_operation {
     return std::move(*this);
   }
 
-  std::size_t await_resume() const { return counted(count_operation::try_resume()).value(); }
+  bool await_ready() noexcept {
+    place();
+    return false;
+  }
+  std::size_t await_resume() const { return try_resume().value(); }
   result<std::size_t> try_resume() const { return counted(count_operation::try_resume()); }
-  std::size_t now() && { return counted(std::move(*this).count_operation::try_now()).value(); }
-  result<std::size_t> try_now() && { return counted(std::move(*this).count_operation::try_now()); }
+  std::size_t now() && { return std::move(*this).try_now().value(); }
+  result<std::size_t> try_now() && {
+    place();
+    return counted(std::move(*this).count_operation::try_now());
+  }
 
  private:
+  void place() noexcept;
   result<std::size_t> counted(result<std::size_t> bytes) const noexcept;
 
-  const file* of_;
+  const file* of_;  // whose position it starts at and moves; null where it was told its own
 };
 
 /// An open file. Closes itself when it goes; `close` tells whether that went well.
 ///
 /// Operations name no path that the caller has to keep; the spans given to them must stay until the await has ended,
 /// which they do where they are in the awaiting frame. The file must outlive the awaits on it and stay where it is
-/// meanwhile. May be used from any worker; several operations at positions of their own may run at once, and then in
-/// any order.
+/// meanwhile. May be used from any worker; several operations at positions of their own may run at once, and so may
+/// several that append, in any order.
 /// Its position is its own: it begins where the descriptor's is and does not move that one. What has no positions (a
 /// fifo, a terminal) and what appends has the system's.
 /// Cancelling a read or write stops it where the system can: a write may have written a part.
@@ -169,6 +177,8 @@ class file {
  private:
   friend class file_operation;
   enum class positions : std::uint8_t { unknown, own, of_system };
+
+  positions kept_by() const noexcept;
 
   io::descriptor fd_;
   std::string path_;

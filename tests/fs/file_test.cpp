@@ -259,6 +259,24 @@ TEST(File, appends_what_several_write_without_mixing_it) {
   }
 }
 
+TEST(File, appends_what_several_write_through_it_at_once) {
+  temporary_directory here;
+  constexpr std::size_t writers = rounds(200);
+  run_with(3, with_scope([&](scope& s) -> task<> {
+             auto shared = std::make_shared<file>(co_await open(here / "log", mode::append));
+             for (std::size_t writer = 0; writer < writers; ++writer) {
+               s.spawn([](std::shared_ptr<file> f,
+                          char letter) -> task<> { co_await f->write(std::string(200, letter) + "\n"); },
+                       shared, static_cast<char>('a' + writer % 26));
+             }
+           }));
+  const auto all = file_content(here / "log");
+  ASSERT_EQ(all.size(), writers * 201);
+  for (std::size_t at = 0; at < all.size(); at += 201) {
+    ASSERT_EQ(all.substr(at, 201), std::string(200, all[at]) + "\n") << "at " << at;
+  }
+}
+
 TEST(File, serves_many_reads_at_once) {
   temporary_directory here;
   std::string content;
