@@ -56,8 +56,9 @@ struct wake_ups {
   ~wake_ups() {
     while (first != nullptr) {
       auto* job = std::exchange(first, first->next);
-      wake(*job->owner);
-      job->release();
+      auto& owner = *job->owner;
+      job->release();  // first, so that what came of the job goes where it was looked at, on the owner's thread
+      wake(owner);
     }
     for (auto& list : lists) weir::detail::wake_all(list);
     while (threads != nullptr) {
