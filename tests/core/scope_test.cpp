@@ -1,3 +1,4 @@
+#include <weir/core/event.hpp>
 #include <weir/core/scope.hpp>
 #include <weir/core/time.hpp>
 #include <weir/weir.hpp>
@@ -480,14 +481,16 @@ TEST_P(Scope, waits_for_what_a_cleanup_spawns) {
 
 TEST_P(Scope, that_closes_lets_children_finish_by_themselves) {
   std::atomic<bool> gently{false};
+  event begun;
   run(with_scope([&](scope& s) -> task<> {
     s.spawn([&]() -> task<> {
       EXPECT_FALSE(s.closing());
+      begun.set();
       co_await s.closed();
       co_await sleep(1ms);
       gently = true;
     });
-    co_await yield_times(3);
+    co_await begun.wait();
     s.close(1h);
     EXPECT_TRUE(s.closing());
   }));

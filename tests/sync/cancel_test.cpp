@@ -608,16 +608,22 @@ using primitives =
                      receiving_from_a_channel<2>, receiving_many_from_a_channel, sending_to_a_channel<0>,
                      sending_to_a_channel<2>, of_a_oneshot, of_a_broadcast, of_a_watch, of_a_message_port,
                      of_a_resource_pool, of_a_concurrency_limit, of_a_priority_queue, of_a_map_with_a_limit,
-                     of_a_parallel_loop, of_a_cache, of_a_batcher>;
+                     of_a_parallel_loop, of_a_cache>;
 TYPED_TEST_SUITE(CancelledUser, primitives);
 
-TYPED_TEST(CancelledUser, may_go_at_every_suspension_and_the_others_go_on) {
-  run_with(1, []() -> task<> {
-    std::size_t at = 0;
-    while (!co_await try_at<TypeParam>(at) && at < 200) ++at;
-    EXPECT_GE(at, 2U);
-    EXPECT_LT(at, 200U);
-  }());
+template <class World>
+task<> try_everywhere() {
+  std::size_t at = 0;
+  while (!co_await try_at<World>(at) && at < 200) ++at;
+  EXPECT_GE(at, 2U);
+  EXPECT_LT(at, 200U);
+}
+
+TYPED_TEST(CancelledUser, may_go_at_every_suspension_and_the_others_go_on) { run_with(1, try_everywhere<TypeParam>()); }
+
+// A batcher is for one worker.
+TEST(CancelledUserOfABatcher, may_go_at_every_suspension_and_the_others_go_on) {
+  run_with(1, try_everywhere<of_a_batcher>());
 }
 
 TYPED_TEST(CancelledUser, may_go_at_any_moment_on_several_workers) {
